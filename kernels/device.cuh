@@ -1,0 +1,186 @@
+/* device.cuh - what every .cu file shares: the device, its errors, and how a kernel is launched.
+ *
+ * An operation reads:  KN_OPERATION(device, "kn_name");  KN_REQUIRE(device, condition, "text %d", value) ...;
+ *                      return launch(device, "kn_name", kernel, grid, block, sharedBytes, arguments...);
+ *
+ * Programmatic dependent launch (compute capability 9.0 and later): a kernel launched through `launch` may begin before its
+ * predecessor on the stream has ended. Hence the rules: every kernel calls griddep_wait() before it touches memory that an
+ * earlier kernel reads or writes (its own outputs included), and may call griddep_launch() at any time, early for best overlap.
+ * Weights may be read before the wait, because the kernels that write weights do not call griddep_launch(). */
+#ifndef PAGEDBENCH_DEVICE_CUH
+#define PAGEDBENCH_DEVICE_CUH
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+using bf16 = __nv_bfloat16;
+using bf162 = __nv_bfloat162;
+
+struct Matmul; /* matmul.cuh: cuBLASLt, tuned choices, workspaces */
+
+struct kn_device {
+  int ordinal = 0;
+  cudaStream_t stream = nullptr;
+  cudaDeviceProp properties{};
+  int multiprocessors = 0;
+  int capability = 0;         /* 10 * major + minor: 80, 86, 89, 90 */
+  size_t sharedBytesMax = 0;  /* dynamic shared memory a block may ask for */
+  bool deterministic = false; /* a row's bits do not depend on the batch it stands in */
+  bool pdl = false;           /* launch with programmatic stream serialization */
+  bool capturing = false;     /* between kn_graph_begin and kn_graph_end */
+  bool lost = false;          /* a kernel or copy failed: every later call returns KN_LAUNCH_FAILED */
+  std::string error;
+
+  long long failAlloc = 0;  /* fault option: countdown to the failing allocation or operation, 0: off */
+  long long failLaunch = 0;
+
+  std::map<kn_addr, double> buffers; /* address -> bytes, of kn_buffer_alloc */
+  double heldBytes = 0, peakBytes = 0;
+  std::vector<cudaEvent_t> events;
+  std::vector<cudaGraphExec_t> graphs;
+  std::set<const void *> largeShared; /* kernels whose dynamic shared memory limit is raised already */
+  Matmul *matmul = nullptr;
+};
+
+/* ---- errors ---------------------------------------------------------------------------------------------------------- */
+
+/* Keeps the text for kn_last_error and returns `status`. device may be null (failures of kn_device_create). */
+int32_t fail(kn_device *device, int32_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A failed CUDA call: out of memory stays an ordinary error; anything else loses the device. */
+int32_t fail_cuda(kn_device *device, const char *where, cudaError_t code);
+/* Refuses a null or lost device; counts the operation for the "launch:N" fault. */
+int32_t begin_operation(kn_device *device, const char *name);
+int32_t begin_call(kn_device *device);
+
+#define KN_TRY(expression)                  \
+  do {                                      \
+    const int32_t status_ = (expression);   \
+    if (status_ != KN_OK) return status_;   \
+  } while (0)
+#define KN_OPERATION(device, name) KN_TRY(begin_operation(device, name))
+#define KN_CALL(device) KN_TRY(begin_call(device))
+#define KN_REQUIRE(device, condition, ...) \
+  do {                                     \
+    if (!(condition)) return fail(device, KN_INVALID_ARGUMENT, __VA_ARGS__); \
+  } while (0)
+#define KN_CUDA(device, expression)                                            \
+  do {                                                                         \
+    const cudaError_t code_ = (expression);                                    \
+    if (code_ != cudaSuccess) return fail_cuda(device, #expression, code_);    \
+  } while (0)
+/* After a <<<...>>> launch that does not go through `launch`. */
+#define KN_CHECK_LAUNCH(device, name)                                          \
+  do {                                                                         \
+    const cudaError_t code_ = cudaGetLastError();                              \
+    if (code_ != cudaSuccess) return fail_cuda(device, name, code_);           \
+  } while (0)
+
+template <typename T>
+static inline T *pointer(kn_addr address) {
+  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
+}
+static inline bool aligned16(kn_addr address) { return (address & 15) == 0; }
+
+/* ---- launching ------------------------------------------------------------------------------------------------------- */
+
+/* Launches on the device's stream, raises the kernel's shared memory limit when needed, checks the error. */
+template <typename... Parameters, typename... Arguments>
+static int32_t launch(kn_device *device, const char *name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                      size_t sharedBytes, Arguments &&...arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return KN_OK;
+  if (sharedBytes > 48 * 1024 && device->largeShared.insert(reinterpret_cast<const void *>(kernel)).second) {
+    const cudaError_t code = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                  static_cast<int>(device->sharedBytesMax));
+    if (code != cudaSuccess) return fail_cuda(device, name, code);
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = sharedBytes;
+  config.stream = device->stream;
+  config.attrs = &attribute;
+  config.numAttrs = device->pdl ? 1 : 0;
+  const cudaError_t code = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  if (code != cudaSuccess) return fail_cuda(device, name, code);
+  return KN_OK;
+}
+
+/* Waits until the kernels before this one on the stream have ended and their writes are visible. */
+static __device__ __forceinline__ void griddep_wait() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+/* Lets the next kernel on the stream be scheduled (it still waits for our end in its own griddep_wait). */
+static __device__ __forceinline__ void griddep_launch() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+/* ---- bf16 in 16-byte pieces ------------------------------------------------------------------------------------------ */
+
+static __device__ __forceinline__ float2 unpack2(uint32_t pair) {
+  return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+}
+static __device__ __forceinline__ uint32_t pack2(float low, float high) {
+  const bf162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t *>(&pair);
+}
+static __device__ __forceinline__ void unpack8(const uint4 &packed, float (&values)[8]) {
+  const uint32_t words[4] = {packed.x, packed.y, packed.z, packed.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 pair = unpack2(words[i]);
+    values[2 * i] = pair.x;
+    values[2 * i + 1] = pair.y;
+  }
+}
+static __device__ __forceinline__ uint4 pack8(const float (&values)[8]) {
+  return make_uint4(pack2(values[0], values[1]), pack2(values[2], values[3]), pack2(values[4], values[5]), pack2(values[6], values[7]));
+}
+/* 16 bytes of data that is read once (weights): not kept in L1, first to leave L2. */
+static __device__ __forceinline__ uint4 load_stream(const void *address) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(address));
+  return v;
+}
+
+/* ---- reductions ------------------------------------------------------------------------------------------------------ */
+
+static __device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset >>= 1) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  return value;
+}
+static __device__ __forceinline__ float warp_max(float value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset >>= 1) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
+  return value;
+}
+/* Sum over the block, the same in every thread, in a fixed order. scratch: 32 floats of shared memory, free again on return. */
+static __device__ __forceinline__ float block_sum(float value, float *scratch) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = (blockDim.x + 31) >> 5;
+  value = warp_sum(value);
+  if (lane == 0) scratch[warp] = value;
+  __syncthreads();
+  value = warp_sum(lane < warps ? scratch[lane] : 0.0f);
+  __syncthreads();
+  return value;
+}
+
+static inline int divide_up(long long a, long long b) { return static_cast<int>((a + b - 1) / b); }
+
+#endif
