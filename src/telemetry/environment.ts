@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { arch, cpus, hostname, platform, release, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Environment } from '../result/schema.js'
+
+/** The machine and the build, as they go into every result. `ceilings` are filled by whoever measures them. */
+export function readEnvironment(): Environment {
+  const git = readGit()
+  return {
+    host: hostname(),
+    os: `${platform()} ${release()} ${arch()}`,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    cpuGovernor: readLine('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor'),
+    node: process.version,
+    benchVersion: benchVersion(),
+    gitCommit: git?.commit ?? null,
+    gitDirty: git?.dirty ?? null,
+    ceilings: null,
+  }
+}
+
+/** The package root, whether this runs from dist/ or (in tests) from the sources. */
+export function packageRoot(): string {
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  const up = here.includes('/dist/src/') ? '../../..' : '../..'
+  return join(here, up)
+}
+
+export function benchVersion(): string {
+  const text = readFileSync(join(packageRoot(), 'package.json'), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+export function readLine(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return null
+  }
+}
+
+function readGit(): { commit: string; dirty: boolean } | null {
+  const run = (args: string[]) =>
+    execFileSync('git', args, { cwd: packageRoot(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  try {
+    return { commit: run(['rev-parse', 'HEAD']), dirty: run(['status', '--porcelain', '--untracked-files=no']) !== '' }
+  } catch {
+    return null
+  }
+}
