@@ -43,6 +43,7 @@ struct kn_device {
 
   std::map<kn_addr, double> buffers; /* address -> bytes, of kn_buffer_alloc */
   double heldBytes = 0, peakBytes = 0;
+  std::set<kn_addr> hostBuffers;     /* of kn_host_alloc */
   std::vector<cudaEvent_t> events;
   std::vector<cudaGraphExec_t> graphs;
   std::set<const void *> largeShared; /* kernels whose dynamic shared memory limit is raised already */
@@ -148,6 +149,24 @@ static __device__ __forceinline__ void unpack8(const uint4 &packed, float (&valu
 }
 static __device__ __forceinline__ uint4 pack8(const float (&values)[8]) {
   return make_uint4(pack2(values[0], values[1]), pack2(values[2], values[3]), pack2(values[4], values[5]), pack2(values[6], values[7]));
+}
+/* V elements (8: one 16-byte access, address aligned to it; or 1) to and from f32. */
+template <int V>
+static __device__ __forceinline__ void load_values(const bf16 *address, float (&values)[V]) {
+  static_assert(V == 8 || V == 1, "one 16-byte access, or one element");
+  if constexpr (V == 8) {
+    unpack8(*reinterpret_cast<const uint4 *>(address), values);
+  } else {
+    values[0] = __bfloat162float(*address);
+  }
+}
+template <int V>
+static __device__ __forceinline__ void store_values(bf16 *address, const float (&values)[V]) {
+  if constexpr (V == 8) {
+    *reinterpret_cast<uint4 *>(address) = pack8(values);
+  } else {
+    *address = __float2bfloat16_rn(values[0]);
+  }
 }
 /* 16 bytes of data that is read once (weights): not kept in L1, first to leave L2. */
 static __device__ __forceinline__ uint4 load_stream(const void *address) {
