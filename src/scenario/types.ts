@@ -56,11 +56,11 @@ export interface Workload {
 
 export type TraceFormat = 'mooncake' | 'azure' | 'burstgpt' | 'jsonl'
 
-/** One stretch of a rate profile, from `fromRate` to `toRate` requests/s in a straight line. */
+/** One stretch of a rate profile, from `fromRate` to `toRate` requests/s in a straight line. secs null: until the requests run out. */
 export interface RateStage {
   fromRate: number
   toRate: number
-  secs: number
+  secs: number | null
 }
 
 export type ArrivalProcess = 'constant' | 'poisson' | 'gamma'
