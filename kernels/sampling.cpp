@@ -1,0 +1,146 @@
+// sampling.cpp - penalties, bans, temperature, min-p, top-k, top-p, then the draw by the Gumbel-max trick: argmax of
+// logit - log(-log(u)) over the survivors has the softmax distribution (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030).
+#include "sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels.h"
+#include "random.h"
+
+namespace kn {
+namespace {
+
+constexpr float NEVER = -std::numeric_limits<float>::infinity();
+
+void penalise(const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n, int32_t *counts);
+int32_t keep_likely(const SamplingState &state, const float *logits, int32_t vocab, float most, SamplingSpace space);
+int32_t draw(const SamplingState &state, const float *logits, const int32_t *ids, int32_t count, int32_t n);
+
+}  // namespace
+
+SamplingState SamplingState::of(const int32_t *slot) {
+  const auto number = [&](int at) {
+    float value;
+    std::memcpy(&value, slot + at, 4);
+    return value;
+  };
+  SamplingState state{};
+  state.temperature = number(KN_SLOT_TEMPERATURE);
+  state.top_k = slot[KN_SLOT_TOP_K];
+  state.top_p = number(KN_SLOT_TOP_P);
+  state.min_p = number(KN_SLOT_MIN_P);
+  state.repetition = number(KN_SLOT_REPETITION);
+  state.presence = number(KN_SLOT_PRESENCE);
+  state.frequency = number(KN_SLOT_FREQUENCY);
+  state.seed_low = static_cast<uint32_t>(slot[KN_SLOT_SEED_LOW]);
+  state.seed_high = static_cast<uint32_t>(slot[KN_SLOT_SEED_HIGH]);
+  state.prompt = slot[KN_SLOT_PROMPT];
+  state.min_length = slot[KN_SLOT_MIN_LENGTH];
+  for (int i = 0; i < 4; i++) state.stop[i] = slot[KN_SLOT_STOP_0 + i];
+  return state;
+}
+
+int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n,
+                   SamplingSpace space) {
+  penalise(state, logits, vocab, history, n, space.ids);
+  if (n < state.min_length) {
+    for (const int32_t id : state.stop) {
+      if (id >= 0 && id < vocab) logits[id] = NEVER;
+    }
+  }
+  const int32_t best = loops.argmax(logits, vocab);
+  if (state.greedy()) return best;
+  const float inverse = 1.0f / state.temperature;
+  for (int32_t v = 0; v < vocab; v++) logits[v] *= inverse;
+  const float most = logits[best];
+  if (!(most > NEVER)) return best;
+  const int32_t count = keep_likely(state, logits, vocab, most, space);
+  return draw(state, logits, space.ids, count, n);
+}
+
+namespace {
+
+// counts: [vocab], bit 0: the token occurs; the rest: how often among the output.
+void penalise(const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n, int32_t *counts) {
+  if (state.repetition == 1.0f && state.presence == 0.0f && state.frequency == 0.0f) return;
+  std::memset(counts, 0, static_cast<size_t>(vocab) * 4);
+  for (int32_t i = 0; i < n; i++) {
+    const int32_t id = history[i];
+    if (id >= 0 && id < vocab) counts[id] = (counts[id] | 1) + (i >= state.prompt ? 2 : 0);
+  }
+  for (int32_t v = 0; v < vocab; v++) {
+    if (counts[v] == 0) continue;
+    float value = logits[v] > 0 ? logits[v] / state.repetition : logits[v] * state.repetition;
+    const int32_t output = counts[v] >> 1;
+    value -= state.frequency * static_cast<float>(output);
+    if (output > 0) value -= state.presence;
+    logits[v] = value;
+  }
+}
+
+// Likelier first, then the lower id.
+struct Likelier {
+  const float *logits;
+  bool operator()(int32_t a, int32_t b) const { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); }
+};
+
+// The survivors' ids (in no certain order) in space.ids; returns how many, at least one.
+int32_t keep_likely(const SamplingState &state, const float *logits, int32_t vocab, float most, SamplingSpace space) {
+  // min-p: p >= min_p * max p, in logits; and what the Gumbel noise of 24-bit uniforms, at most 17.4 and at least -2.9, cannot
+  // lift above the best token is out of the draw in any case.
+  const bool nucleus = state.top_p < 1.0f;
+  const bool ranked = state.top_k > 0 && state.top_k < vocab;
+  float floor = NEVER;
+  if (state.min_p > 0.0f) floor = most + std::log(state.min_p);
+  if (!nucleus && !ranked) floor = std::max(floor, most - 20.5f);
+  int32_t count = 0;
+  for (int32_t v = 0; v < vocab; v++) {
+    space.ids[count] = v;
+    count += logits[v] >= floor && logits[v] > NEVER;
+  }
+  if (ranked && state.top_k < count) {
+    // Ties with the k-th survive, as in vLLM.
+    std::nth_element(space.ids, space.ids + state.top_k - 1, space.ids + count, Likelier{logits});
+    const float kth = logits[space.ids[state.top_k - 1]];
+    count = static_cast<int32_t>(std::partition(space.ids, space.ids + count, [&](int32_t id) { return logits[id] >= kth; }) - space.ids);
+  }
+  if (!nucleus) return std::max(count, 1);
+
+  double total = 0;
+  for (int32_t i = 0; i < count; i++) total += space.values[i] = std::exp(logits[space.ids[i]] - most);
+  // Tokens below (1 - p) / count of the mass make up less than 1 - p together: all stand after the nucleus. Sort the others.
+  const double least = total * (1.0 - static_cast<double>(state.top_p)) / count;
+  int32_t likely = 0;
+  for (int32_t i = 0; i < count; i++) {
+    if (space.values[i] >= least || logits[space.ids[i]] == most) space.ids[likely++] = space.ids[i];
+  }
+  std::sort(space.ids, space.ids + likely, Likelier{logits});
+  // The smallest set that reaches top_p: a token stays while what stands before it has not reached it.
+  const double goal = total * static_cast<double>(state.top_p);
+  double before = 0;
+  int32_t kept = 0;
+  while (kept < likely && (kept == 0 || before < goal)) before += std::exp(logits[space.ids[kept++]] - most);
+  return kept;
+}
+
+int32_t draw(const SamplingState &state, const float *logits, const int32_t *ids, int32_t count, int32_t n) {
+  int32_t chosen = ids[0];
+  float best = NEVER;
+  for (int32_t i = 0; i < count; i++) {
+    const int32_t id = ids[i];
+    if (logits[id] + 17.4f < best) continue;  // the largest noise would not do
+    const uint32_t word = kn_philox(state.seed_low, state.seed_high, static_cast<uint32_t>(id), static_cast<uint32_t>(n), 0, 0);
+    const float value = logits[id] - std::log(-std::log(kn_uniform(word)));
+    if (value > best || (value == best && id < chosen)) {
+      best = value;
+      chosen = id;
+    }
+  }
+  return chosen;
+}
+
+}  // namespace
+}  // namespace kn
