@@ -39,7 +39,9 @@ function unknownKey(issue: z.core.$ZodIssueUnrecognizedKeys, tree: SourceTree): 
 /** The keys the schema knows at `path`. */
 function keysAt(schema: unknown, path: readonly (string | number)[]): string[] {
   const inner = unwrap(schema)
-  if (inner instanceof z.ZodDiscriminatedUnion) return inner.options.flatMap((option) => keysAt(option, path))
+  if (inner instanceof z.ZodDiscriminatedUnion) {
+    return [...new Set(inner.options.flatMap((option) => keysAt(option, path)))]
+  }
   const [head, ...rest] = path
   if (head === undefined) return inner instanceof z.ZodObject ? Object.keys(inner.shape) : []
   if (inner instanceof z.ZodArray) return keysAt(inner.element, rest)

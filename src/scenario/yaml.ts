@@ -57,15 +57,18 @@ function checkTree(node: unknown, depth: number, at: (offset: number) => string)
   }
 }
 
+/** Follows `path` as far as it exists. A list index on a map is skipped: the list was a shorthand for its only entry. */
 function offsetOf(document: Document, path: readonly (string | number)[], key?: string): number {
-  for (let length = path.length; length >= 0; length--) {
-    const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true)
-    if (!isNode(node)) continue
-    if (key !== undefined && length === path.length && isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && item.key.value === key)
-      if (pair !== undefined && isNode(pair.key)) return pair.key.range?.[0] ?? 0
-    }
-    return node.range?.[0] ?? 0
+  let node: unknown = document.contents
+  let offset = isNode(node) ? (node.range?.[0] ?? 0) : 0
+  for (const segment of path) {
+    if (isMap(node) && typeof segment === 'number') continue
+    const next = isMap(node) || isSeq(node) ? node.get(segment, true) : undefined
+    if (!isNode(next)) return offset
+    node = next
+    offset = next.range?.[0] ?? offset
   }
-  return 0
+  if (key === undefined || !isMap(node)) return offset
+  const pair = node.items.find((item) => isScalar(item.key) && item.key.value === key)
+  return pair !== undefined && isNode(pair.key) ? (pair.key.range?.[0] ?? offset) : offset
 }
