@@ -78,7 +78,9 @@ function openDirectory(path: string): Checkpoint {
         tensors.set(tensor.name, tensor)
       }
     }
-    const close = () => readers.forEach((reader) => reader.close())
+    const close = () => {
+      for (const reader of readers) reader.close()
+    }
     return { path, config, tensors, gguf: null, files: files.map((name) => join(path, name)), close }
   })
 }

@@ -54,7 +54,7 @@ const WINDOW_BYTES = 1 << 20
 
 /** Little-endian values one after the other, through a window of 1 MiB. */
 export class Cursor {
-  #window = new DataView(new ArrayBuffer(0))
+  #window: DataView = new DataView(new ArrayBuffer(0))
   #windowStart = 0
 
   constructor(

@@ -1,6 +1,5 @@
 import type { Address, Kernels } from '../../kernels/binding.js'
 import { type Checkpoint, tensorOf } from './checkpoint.js'
-import type { ModelConfig } from './config.js'
 import { DeviceArena } from './device-arena.js'
 import { fingerprint } from './fingerprint.js'
 import { type HostMatrix, readMatrix, readVector } from './tensors.js'
