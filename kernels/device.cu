@@ -160,6 +160,9 @@ static int32_t open_device(kn_device *device, const char *text) {
   return matmul_create(device, option("cublaslt", ""));
 }
 
+/* Never run: asked for, to learn whether this library holds code for the device. */
+static __global__ void probe_kernel() {}
+
 /* Names what is wrong with the machine: no driver, driver too old, no such device, compute capability below 8.0. */
 static int32_t find_gpu(kn_device *device) {
   int driver = 0, runtime = 0, count = 0;
@@ -185,9 +188,11 @@ static int32_t find_gpu(kn_device *device) {
     return fail(device, KN_NO_DEVICE, "%s has compute capability %d.%d; 8.0 or later is needed (bf16 tensor cores)", device->properties.name,
                 device->properties.major, device->properties.minor);
   cudaFuncAttributes attributes{};
-  if (!matmul_has_code(&attributes))
+  if (cudaFuncGetAttributes(&attributes, probe_kernel) != cudaSuccess) {
+    cudaGetLastError();
     return fail(device, KN_NO_DEVICE, "%s: this library holds no code for compute capability %d.%d", device->properties.name,
                 device->properties.major, device->properties.minor);
+  }
   return KN_OK;
 }
 

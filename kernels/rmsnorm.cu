@@ -6,14 +6,16 @@
 
 /* A block per token; thread i holds elements V * (i + c * blockDim.x) .. + V for c < C. */
 template <int V, int C, bool ADD>
-static __global__ void __launch_bounds__(1024) rmsnorm_kernel(bf16 *out, bf16 *residual, const bf16 *in, const bf16 *weight, int width, float eps) {
+static __global__ void __launch_bounds__(V == 8 ? 512 : 1024)
+    rmsnorm_kernel(bf16 *out, bf16 *residual, const bf16 *in, const bf16 *weight, int width, float eps) {
+  constexpr bool early = C * V <= 16; /* the weights fit beside the row: read them before the wait */
   __shared__ float scratch[32];
   const long long row = (long long)blockIdx.x * width;
   float scale[C][V], x[C][V];
 #pragma unroll
   for (int c = 0; c < C; c++) {
     const int i = V * (threadIdx.x + c * blockDim.x);
-    if (i < width) load_values<V>(weight + i, scale[c]);
+    if (early && i < width) load_values<V>(weight + i, scale[c]);
   }
   griddep_wait();
   griddep_launch();
@@ -38,6 +40,7 @@ static __global__ void __launch_bounds__(1024) rmsnorm_kernel(bf16 *out, bf16 *r
   for (int c = 0; c < C; c++) {
     const int i = V * (threadIdx.x + c * blockDim.x);
     if (i >= width) continue;
+    if (!early) load_values<V>(weight + i, scale[c]);
 #pragma unroll
     for (int j = 0; j < V; j++) x[c][j] *= inverse * scale[c][j];
     store_values<V>(out + row + i, x[c]);

@@ -1,0 +1,170 @@
+/* matmul.cu - kn_matmul: chooses, per (M bucket, N, K, types), the fastest of cuBLASLt's algorithms and our own kernels.
+ * The choice is made by timing on first use, with the weights out of the L2 cache as they are in a forward pass, and kept. While a
+ * graph is being recorded nothing can be timed: then the nearest choice made before serves, or cuBLASLt's first proposal.
+ * Deterministic mode takes none of this: one kernel, whose rows do not depend on M. BENCH_MATMUL_TRACE=1 prints the timings. */
+#include "matmul.cuh"
+
+#include <cstdio>
+#include <cstdlib>
+
+static constexpr size_t WORKSPACE_BYTES = 64u << 20;
+static constexpr int CUBLASLT_CANDIDATES = 8;
+
+static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p);
+static MatmulChoice guess(kn_device *device, const MatmulProblem &p, const MatmulKey &bucketKey);
+static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *best);
+static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice &choice);
+static int bucket(int m);
+static MatmulChoice tile_choice(int m);
+
+extern "C" int32_t kn_matmul(kn_device *device, kn_addr out, kn_addr in, kn_addr weight, kn_addr bias, int32_t m, int32_t n, int32_t k,
+                             int32_t out_dtype) {
+  KN_OPERATION(device, "kn_matmul");
+  KN_REQUIRE(device, m >= 0 && n > 0 && k > 0, "kn_matmul: m %d, n %d, k %d", m, n, k);
+  KN_REQUIRE(device, out_dtype == KN_F32 || out_dtype == KN_BF16, "kn_matmul: out_dtype %d is neither bf16 nor f32", out_dtype);
+  if (m == 0) return KN_OK;
+  KN_REQUIRE(device, out && in && weight, "kn_matmul: an address is absent");
+  const MatmulProblem p = {pointer<void>(out), pointer<bf16>(in), pointer<bf16>(weight), bias ? pointer<bf16>(bias) : nullptr, m, n, k,
+                           out_dtype == KN_F32};
+  if (k % 8 != 0 || !aligned16(in) || !aligned16(weight) || !aligned16(out)) return plain_launch(device, p);
+  if (device->deterministic) return run(device, p, tile_choice(m));
+  const MatmulChoice *choice = choose(device, p);
+  return choice != nullptr ? run(device, p, *choice) : KN_LAUNCH_FAILED;
+}
+
+int32_t matmul_create(kn_device *device, const std::string &cublasltPath) {
+  device->matmul = new Matmul;
+  device->matmul->workspaceBytes = WORKSPACE_BYTES;
+  KN_CUDA(device, cudaMalloc(&device->matmul->workspace, WORKSPACE_BYTES));
+  KN_CUDA(device, cudaMemsetAsync(device->matmul->workspace, 0, WORKSPACE_BYTES, device->stream));
+  KN_CUDA(device, cudaEventCreate(&device->matmul->start));
+  KN_CUDA(device, cudaEventCreate(&device->matmul->end));
+  return device->deterministic ? KN_OK : cublaslt_open(device, cublasltPath);
+}
+
+void matmul_destroy(kn_device *device) {
+  if (device->matmul == nullptr) return;
+  if (device->matmul->start != nullptr) cudaEventDestroy(device->matmul->start);
+  if (device->matmul->end != nullptr) cudaEventDestroy(device->matmul->end);
+  cudaFree(device->matmul->workspace);
+  delete device->matmul;
+  device->matmul = nullptr;
+}
+
+std::string matmul_library(kn_device *device) {
+  return device->matmul != nullptr && device->matmul->cublaslt ? cublaslt_name(device->matmul->cublaslt.get()) : "";
+}
+
+static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p) {
+  Matmul &matmul = *device->matmul;
+  const MatmulKey key{p.m, p.n, p.k, p.f32, p.bias != nullptr}, bucketKey{bucket(p.m), p.n, p.k, p.f32, p.bias != nullptr};
+  const auto known = matmul.exact.find(key);
+  if (known != matmul.exact.end()) return &known->second;
+  MatmulChoice choice;
+  const auto tuned = matmul.tuned.find(bucketKey);
+  if (tuned != matmul.tuned.end()) {
+    choice = tuned->second;
+  } else if (device->capturing) {
+    choice = guess(device, p, bucketKey);
+  } else {
+    if (tune(device, p, &choice) != KN_OK) return nullptr;
+    matmul.tuned[bucketKey] = choice;
+  }
+  if (choice.kind == MatmulKind::CublasLt && !cublaslt_accepts(device, p, choice) && cublaslt_candidates(device, p, &choice, 1) == 0)
+    choice = tile_choice(p.m);
+  return &(matmul.exact[key] = choice);
+}
+
+/* Without timing: what was chosen for the nearest M of the same matrix, else cuBLASLt's first proposal, else our own kernel. */
+static MatmulChoice guess(kn_device *device, const MatmulProblem &p, const MatmulKey &bucketKey) {
+  const MatmulChoice *nearest = nullptr;
+  int distance = 0;
+  for (const auto &entry : device->matmul->tuned) {
+    const auto &[m, n, k, f32, bias] = entry.first;
+    const int away = abs(m - std::get<0>(bucketKey));
+    if (n != p.n || k != p.k || f32 != p.f32 || bias != (p.bias != nullptr)) continue;
+    const bool usable = entry.second.kind == MatmulKind::CublasLt || entry.second.kind == MatmulKind::Tile || m >= p.m;
+    if (usable && (nearest == nullptr || away < distance)) {
+      nearest = &entry.second;
+      distance = away;
+    }
+  }
+  if (nearest != nullptr) return *nearest;
+  MatmulChoice choice;
+  if (p.m > 8 && cublaslt_candidates(device, p, &choice, 1) == 1) return choice;
+  return p.m <= 16 ? MatmulChoice{MatmulKind::Gemv, 0, {}} : tile_choice(p.m);
+}
+
+/* Reads 64 MiB, so that no weight is left in the L2 cache. */
+static __global__ void flush_kernel(const uint4 *memory, size_t count, uint32_t *sink) {
+  uint32_t sum = 0;
+  for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count; i += (size_t)gridDim.x * blockDim.x) {
+    const uint4 v = memory[i];
+    sum ^= v.x ^ v.y ^ v.z ^ v.w;
+  }
+  if (sum == 0x9e3779b9u) *sink = sum;
+}
+
+static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *best) {
+  Matmul &matmul = *device->matmul;
+  std::vector<MatmulChoice> candidates(CUBLASLT_CANDIDATES);
+  const double flops = 2.0 * p.m * p.n * p.k;
+  const bool large = flops > 2e11; /* more than about 0.4 ms: few candidates, few repeats */
+  candidates.resize(cublaslt_candidates(device, p, candidates.data(), large ? 3 : CUBLASLT_CANDIDATES));
+  const auto add = [&](MatmulKind kind, int variants) {
+    for (int variant = 0; variant < variants; variant++) candidates.push_back(MatmulChoice{kind, variant, {}});
+  };
+  add(MatmulKind::Gemv, gemv_variants(device, p));
+  if (skinny_variants != nullptr && skinny_launch != nullptr) add(MatmulKind::Skinny, skinny_variants(device, p));
+  if (candidates.empty() || matmul.cublaslt == nullptr) add(MatmulKind::Tile, tile_variants(device, p));
+  float bestTime = 1e30f;
+  for (const MatmulChoice &candidate : candidates) {
+    if (run(device, p, candidate) != KN_OK) { /* warms up; a candidate that cannot run is no candidate */
+      if (device->lost) return KN_LAUNCH_FAILED;
+      continue;
+    }
+    float time = 1e30f;
+    for (int repeat = 0; repeat < (large ? 2 : 4); repeat++) {
+      flush_kernel<<<device->multiprocessors * 4, 256, 0, device->stream>>>(static_cast<const uint4 *>(matmul.workspace), WORKSPACE_BYTES / 16,
+                                                                            static_cast<uint32_t *>(matmul.workspace));
+      KN_CHECK_LAUNCH(device, "kn_matmul: flush");
+      KN_CUDA(device, cudaEventRecord(matmul.start, device->stream));
+      KN_TRY(run(device, p, candidate));
+      KN_CUDA(device, cudaEventRecord(matmul.end, device->stream));
+      KN_CUDA(device, cudaEventSynchronize(matmul.end));
+      float once = 0.0f;
+      KN_CUDA(device, cudaEventElapsedTime(&once, matmul.start, matmul.end));
+      if (once < time) time = once;
+    }
+    if (getenv("BENCH_MATMUL_TRACE") != nullptr)
+      fprintf(stderr, "matmul m %d n %d k %d: kind %d variant %d: %.1f us, %.0f GB/s, %.1f TFLOP/s\n", p.m, p.n, p.k,
+              static_cast<int>(candidate.kind), candidate.variant, 1e3 * time, 2e-6 * p.n * p.k / time, 1e-9 * flops / time);
+    if (time < bestTime) {
+      bestTime = time;
+      *best = candidate;
+    }
+  }
+  return bestTime < 1e30f ? KN_OK : fail(device, KN_INTERNAL, "kn_matmul: no kernel runs %d x %d x %d", p.m, p.n, p.k);
+}
+
+static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice &choice) {
+  switch (choice.kind) {
+    case MatmulKind::CublasLt: return cublaslt_launch(device, p, choice);
+    case MatmulKind::Gemv: return gemv_launch(device, p, choice.variant);
+    case MatmulKind::Skinny: return skinny_launch(device, p, choice.variant);
+    case MatmulKind::Tile: return tile_launch(device, p, choice.variant);
+    case MatmulKind::Plain: break;
+  }
+  return plain_launch(device, p);
+}
+
+/* Choices are shared within a bucket: 8 wide up to 256 (the graphs' batch sizes), 64 up to 512, then powers of two. */
+static int bucket(int m) {
+  if (m <= 256) return (m + 7) / 8 * 8;
+  if (m <= 512) return (m + 63) / 64 * 64;
+  int power = 1024;
+  while (power < m) power *= 2;
+  return power;
+}
+
+static MatmulChoice tile_choice(int m) { return {MatmulKind::Tile, m <= 16 ? 0 : m <= 64 ? 1 : 2, {}}; }

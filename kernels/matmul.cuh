@@ -1,0 +1,65 @@
+/* matmul.cuh - what the candidates of kn_matmul share. matmul.cu chooses among them by timing; each has a file:
+ *   matmul_cublaslt.cu  cuBLASLt, opened at run time           matmul_gemv.cu    M up to 16, weights straight to registers
+ *   matmul_tile.cu      any M, the same bits for every M       matmul_plain.cu   shapes whose rows are not 16-byte aligned
+ *   matmul_skinny.cu    M up to 64, weights through shared memory */
+#ifndef PAGEDBENCH_MATMUL_CUH
+#define PAGEDBENCH_MATMUL_CUH
+
+#include <memory>
+#include <tuple>
+
+#include "device.cuh"
+
+/* out [m, n] (bf16, or f32) = in [m, k] * weight[n, k]^T (+ bias [n]). */
+struct MatmulProblem {
+  void *out;
+  const bf16 *in, *weight, *bias; /* bias: null when absent */
+  int m, n, k;
+  bool f32;
+};
+
+enum class MatmulKind { Plain, Tile, Gemv, Skinny, CublasLt };
+
+/* One way to compute a product: a kind, and which of its variants (for cuBLASLt the algorithm itself). */
+struct MatmulChoice {
+  MatmulKind kind = MatmulKind::Plain;
+  int variant = 0;
+  uint64_t algorithm[8] = {};
+};
+
+using MatmulKey = std::tuple<int, int, int, bool, bool>; /* m, n, k, f32, has bias */
+
+struct CublasLt;
+struct Matmul {
+  void *workspace = nullptr; /* device memory: split-K partial sums of one product at a time */
+  size_t workspaceBytes = 0;
+  std::unique_ptr<CublasLt, void (*)(CublasLt *)> cublaslt{nullptr, nullptr};
+  std::map<MatmulKey, MatmulChoice> tuned; /* by M bucket: the fastest where it was timed */
+  std::map<MatmulKey, MatmulChoice> exact; /* by M: what runs */
+  cudaEvent_t start = nullptr, end = nullptr;
+};
+
+/* matmul.cu */
+int32_t matmul_create(kn_device *device, const std::string &cublasltPath);
+void matmul_destroy(kn_device *device);
+std::string matmul_library(kn_device *device); /* "path (version)" of cuBLASLt, or empty */
+
+
+/* matmul_cublaslt.cu */
+int32_t cublaslt_open(kn_device *device, const std::string &path);
+std::string cublaslt_name(const CublasLt *lt);
+int cublaslt_candidates(kn_device *device, const MatmulProblem &p, MatmulChoice *choices, int limit);
+bool cublaslt_accepts(kn_device *device, const MatmulProblem &p, const MatmulChoice &choice);
+int32_t cublaslt_launch(kn_device *device, const MatmulProblem &p, const MatmulChoice &choice);
+
+/* Each of our own kernels: how many variants suit this problem, and the launch of one. */
+int gemv_variants(kn_device *device, const MatmulProblem &p);
+int32_t gemv_launch(kn_device *device, const MatmulProblem &p, int variant);
+int tile_variants(kn_device *device, const MatmulProblem &p);
+int32_t tile_launch(kn_device *device, const MatmulProblem &p, int variant);
+int32_t plain_launch(kn_device *device, const MatmulProblem &p);
+/* matmul_skinny.cu; weak until it is there */
+__attribute__((weak)) int skinny_variants(kn_device *device, const MatmulProblem &p);
+__attribute__((weak)) int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant);
+
+#endif
