@@ -10,92 +10,10 @@
  * A block has 4 warps; warp w takes keys 16w..16w+15 of each tile, with its own softmax state and its own cp.async ring, so warps
  * meet only at the end of a unit. The ring runs on across units. Loads are issued STAGES tiles ahead.
  * Sources: FlashAttention-2 (arXiv 2307.08691), Flash-Decoding (split KV), Stream-K (arXiv 2301.03598). */
-#include "attention.cuh"
+#include "attention_list.cuh"
+#include "attention_merge.cuh"
 
-constexpr int kWarps = kTileKeys / kRunKeys;
-constexpr int kPartsMax = 1024; /* most blocks of a launch */
-
-/* Arrivals at a unit that crosses blocks, by its first block. Zero between launches: the last to arrive clears it. Launches of one
- * process on one GPU must therefore follow each other, which they do: a device has one stream, an engine one device. */
-static __device__ unsigned arrivals[kPartsMax];
-
-/* A place in the flat list. */
-struct Place {
-  int row, group, tile;
-  int length, tiles; /* of the row */
-  int next_length;   /* of the row after, asked for early */
-};
-
-static __host__ __device__ __forceinline__ int tile_count(int length) { return length > 0 ? (length + kTileKeys - 1) / kTileKeys : 1; }
-static __host__ __device__ __forceinline__ int range_start(int block, int tiles, int blocks) {
-  return static_cast<int>(static_cast<long long>(tiles) * block / blocks);
-}
-/* The block whose range holds tile `tile`. */
-static __host__ __device__ __forceinline__ int range_owner(int tile, int tiles, int blocks) {
-  return static_cast<int>((static_cast<long long>(tile + 1) * blocks - 1) / tiles);
-}
-
-static __device__ __forceinline__ void ask_next(const AttentionArguments &a, Place &p) {
-  p.next_length = p.row + 1 < a.rows ? a.kv_length[p.row + 1] : 0;
-}
-/* Returns true when it entered another row. */
-static __device__ __forceinline__ bool advance(const AttentionArguments &a, Place &p) {
-  if (++p.tile < p.tiles) return false;
-  p.tile = 0;
-  if (++p.group < a.kv_heads) return false;
-  p.group = 0;
-  p.row++;
-  p.length = p.next_length;
-  p.tiles = tile_count(p.length);
-  ask_next(a, p);
-  return true;
-}
-
-/* The warp's side of the ring: brings in run `warp` of each tile. `block` is asked for one tile ahead of its use. */
-template <int D>
-struct Loader {
-  Place place;
-  const int *table;
-  int next_slot, block;
-
-  __device__ __forceinline__ void ask_block(const AttentionArguments &a, int warp) {
-    const int key = place.tile * kTileKeys + warp * kRunKeys;
-    block = key < place.length ? table[key >> a.block_shift] : 0;
-  }
-  __device__ __forceinline__ void ask_slot(const AttentionArguments &a) {
-    next_slot = place.row + 1 < a.rows ? a.row_slot[place.row + 1] : 0;
-  }
-  __device__ __forceinline__ void start(const AttentionArguments &a, const Place &at, int warp) {
-    place = at;
-    table = block_table(a, a.row_slot[at.row]);
-    ask_slot(a);
-    ask_block(a, warp);
-  }
-  __device__ __forceinline__ void issue(const AttentionArguments &a, uint32_t stage, int warp, int lane) {
-    constexpr int units = D / 8;
-    const int key = place.tile * kTileKeys + warp * kRunKeys, valid = place.length - key;
-    if (valid <= 0) return;
-    const char *keys = a.kv + block * a.block_stride + key_offset<D>(place.group, key, a.block_shift);
-    const char *values = keys + value_offset<D>(a.kv_heads, a.block_shift);
-#pragma unroll
-    for (int i = 0; i < units / 2; i++) { /* 16 keys lie together: 16 * units pieces */
-      const int piece = i * 32 + lane, row = piece / units;
-      copy_async(stage + swizzled(row, piece % units, units), keys + piece * 16, row < valid);
-    }
-#pragma unroll
-    for (int i = 0; i < units / 2; i++) {
-      const int piece = i * 32 + lane, row = piece / units;
-      copy_async(stage + kRunKeys * D * 2 + swizzled(row, piece % units, units), values + piece * 16, row < valid);
-    }
-  }
-  __device__ __forceinline__ void next(const AttentionArguments &a, int warp) {
-    if (advance(a, place)) {
-      table = block_table(a, next_slot);
-      ask_slot(a);
-    }
-    ask_block(a, warp);
-  }
-};
+static __device__ Arrivals arrivals; /* one set: the launches of a process on one GPU follow each other on one stream */
 
 /* Softmax state of the warp over its keys of one unit: rows g and g + 8 of the fragments. */
 template <int D>
@@ -176,167 +94,13 @@ static __device__ __forceinline__ void accumulate(Accumulator<D> &s, uint32_t st
   }
 }
 
-/* Shared memory behind the rings: what the four warps hand each other at the end of a unit. */
-template <int D>
-struct Handover {
-  static constexpr int stride = D + 4;
-  float *o; /* [warp][group][stride] */
-  float *m; /* [warp][group] */
-  float *l;
-  __device__ __forceinline__ Handover(unsigned char *shared, int group)
-      : o(reinterpret_cast<float *>(shared)), m(o + kWarps * group * stride), l(m + kWarps * group) {}
-  static size_t bytes(int group) { return sizeof(float) * kWarps * group * (stride + 2); }
-};
-
-/* One partial: O [group, D], then m [16], l [16]. A block owns two: of a unit begun by an earlier block, and of one it hands on. */
-template <int D>
-static __host__ __device__ __forceinline__ constexpr int partial_floats() {
-  return kGroupMax * (D + 2);
-}
-
-static __device__ __forceinline__ float4 scaled_sum(float4 x, float a, float4 y, float b) {
-  return make_float4(x.x * a + y.x * b, x.y * a + y.y * b, x.z * a + y.z * b, x.w * a + y.w * b);
-}
-static __device__ __forceinline__ void store4(bf16 *out, float4 v, float l) {
-  const float r = l > 0 ? 1 / l : 0;
-  *reinterpret_cast<uint2 *>(out) = make_uint2(pack2(v.x * r, v.y * r), pack2(v.z * r, v.w * r));
-}
-
-/* Adds up the warps. whole: writes the result; else the block's partial. Called by all threads. */
-template <int D, int ROWS>
-static __device__ __forceinline__ void end_unit(const AttentionArguments &a, Accumulator<D> &s, const Handover<D> &hand, const Place &p,
-                                                bool whole, float *partial) {
-  const int group = a.heads / a.kv_heads, lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
-#pragma unroll
-  for (int half = 0; half < ROWS / 8; half++) {
-    const int head = g + 8 * half, at = warp * group + head;
-    const float l = quad_sum(s.l[half]);
-    if (head < group) {
-#pragma unroll
-      for (int n = 0; n < D / 8; n++)
-        *reinterpret_cast<float2 *>(hand.o + at * Handover<D>::stride + n * 8 + 2 * t) = make_float2(s.o[n][2 * half], s.o[n][2 * half + 1]);
-      if (t == 0) {
-        hand.m[at] = s.m[half];
-        hand.l[at] = l;
-      }
-    }
-  }
-  __syncthreads();
-  for (int i = threadIdx.x; i < group * (D / 4); i += kWarps * 32) {
-    const int head = i / (D / 4), d = (i % (D / 4)) * 4;
-    float m = -INFINITY, l = 0;
-    for (int w = 0; w < kWarps; w++) m = fmaxf(m, hand.m[w * group + head]);
-    float4 o = make_float4(0, 0, 0, 0);
-    for (int w = 0; w < kWarps; w++) {
-      const int at = w * group + head;
-      const float weight = hand.m[at] == -INFINITY ? 0 : exp2_fast(hand.m[at] - m);
-      o = scaled_sum(o, 1, *reinterpret_cast<const float4 *>(hand.o + at * Handover<D>::stride + d), weight);
-      l += hand.l[at] * weight;
-    }
-    if (whole) {
-      store4(a.out + (static_cast<long long>(p.row) * a.heads + p.group * group + head) * D + d, o, l);
-    } else {
-      __stcg(reinterpret_cast<float4 *>(partial + head * D + d), o);
-      if (d == 0) {
-        __stcg(partial + kGroupMax * D + head, m);
-        __stcg(partial + kGroupMax * (D + 1) + head, l);
-      }
-    }
-  }
-  if (!whole) __threadfence();
-  __syncthreads();
-}
-
-/* The last of the blocks first .. last to bring a partial of the unit adds them up, in their order. */
-template <int D>
-static __device__ __forceinline__ void merge_unit(const AttentionArguments &a, const Place &p, int first, int last) {
-  __shared__ bool mine;
-  if (threadIdx.x == 0) {
-    mine = atomicAdd(&arrivals[first], 1u) == static_cast<unsigned>(last - first);
-    if (mine) arrivals[first] = 0;
-    __threadfence();
-  }
-  __syncthreads();
-  if (!mine) return;
-  const int group = a.heads / a.kv_heads;
-  for (int i = threadIdx.x; i < group * (D / 4); i += kWarps * 32) {
-    const int head = i / (D / 4), d = (i % (D / 4)) * 4;
-    float m = -INFINITY, l = 0;
-    float4 o = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-    for (int block = first; block <= last; block++) {
-      const float *partial = a.partials + static_cast<long long>(2 * block + (block == first)) * partial_floats<D>();
-      const float4 o_part = __ldcg(reinterpret_cast<const float4 *>(partial + head * D + d));
-      const float m_part = __ldcg(partial + kGroupMax * D + head), l_part = __ldcg(partial + kGroupMax * (D + 1) + head);
-      const float top = fmaxf(m, m_part), keep = exp2_fast(m - top), weight = exp2_fast(m_part - top);
-      o = scaled_sum(o, keep, o_part, weight);
-      l = l * keep + l_part * weight;
-      m = top;
-    }
-    store4(a.out + (static_cast<long long>(p.row) * a.heads + p.group * group + head) * D + d, o, l);
-  }
-}
-
-/* The block's range of the flat list, and where it starts. Called by all threads. */
-struct Share {
-  int blocks, tiles, start, end;
-};
-static __device__ __forceinline__ Share find_share(const AttentionArguments &a, Place &place) {
-  __shared__ int warp_tiles[kWarps], found[4];
-  const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
-  const int each = (a.rows + kWarps * 32 - 1) / (kWarps * 32), from = thread * each, to = min(from + each, a.rows);
-  int own = 0;
-  for (int row = from; row < to; row++) own += tile_count(a.kv_length[row]);
-  int before = own; /* inclusive sums of the warp, then exclusive of the block */
-#pragma unroll
-  for (int offset = 1; offset < 32; offset <<= 1) {
-    const int other = __shfl_up_sync(0xffffffffu, before, offset);
-    if (lane >= offset) before += other;
-  }
-  if (lane == 31) warp_tiles[warp] = before;
-  __syncthreads();
-  int total = 0;
-  before -= own;
-  for (int w = 0; w < kWarps; w++) {
-    if (w < warp) before += warp_tiles[w];
-    total += warp_tiles[w];
-  }
-  Share share;
-  share.tiles = total * a.kv_heads;
-  share.blocks = min(static_cast<int>(gridDim.x), share.tiles);
-  share.start = range_start(blockIdx.x, share.tiles, share.blocks);
-  share.end = range_start(blockIdx.x + 1, share.tiles, share.blocks);
-  int rest = share.start - before * a.kv_heads; /* tiles between the start of this thread's rows and ours */
-  if (rest >= 0 && rest < own * a.kv_heads) {
-    for (int row = from; row < to; row++) {
-      const int length = a.kv_length[row], tiles = tile_count(length);
-      if (rest < tiles * a.kv_heads) {
-        found[0] = row;
-        found[1] = rest / tiles;
-        found[2] = rest % tiles;
-        found[3] = length;
-        break;
-      }
-      rest -= tiles * a.kv_heads;
-    }
-  }
-  __syncthreads();
-  place.row = found[0];
-  place.group = found[1];
-  place.tile = found[2];
-  place.length = found[3];
-  place.tiles = tile_count(place.length);
-  if (blockIdx.x < share.blocks) ask_next(a, place);
-  return share;
-}
-
 template <int D, int ROWS, int STAGES>
-static __global__ void __launch_bounds__(kWarps * 32, 2) attention_decode_kernel(const __grid_constant__ AttentionArguments a) {
+static __global__ void __launch_bounds__(kDecodeWarps * 32, 2) attention_decode_kernel(const __grid_constant__ AttentionArguments a) {
   DYNAMIC_SHARED(shared);
   constexpr int stage_bytes = 2 * kRunKeys * D * 2;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const uint32_t ring = shared_address(shared) + warp * STAGES * stage_bytes;
-  const Handover<D> hand(shared + kWarps * STAGES * stage_bytes, a.heads / a.kv_heads);
+  const Handover<D> hand(shared + kDecodeWarps * STAGES * stage_bytes, a.heads / a.kv_heads);
   griddep_wait();
   griddep_launch();
 
@@ -373,8 +137,9 @@ static __global__ void __launch_bounds__(kWarps * 32, 2) attention_decode_kernel
       const int unit = share.start + i - place.tile;
       const int first = range_owner(unit, share.tiles, share.blocks), last = range_owner(unit + place.tiles - 1, share.tiles, share.blocks);
       const bool whole = first == last;
-      end_unit<D, ROWS>(a, state, hand, place, whole, a.partials + static_cast<long long>(2 * blockIdx.x + (first == blockIdx.x)) * partial_floats<D>());
-      if (!whole) merge_unit<D>(a, place, first, last);
+      float *partial = a.partials + static_cast<long long>(2 * blockIdx.x + (first == static_cast<int>(blockIdx.x))) * partial_floats<D>();
+      end_unit<D, ROWS>(a, state.o, state.m, state.l, hand, place, whole, partial);
+      if (!whole && arrives_last(arrivals, first, last)) merge_unit<D>(a, place, first, last);
       if (i + 1 == count) break;
       advance(a, place);
       begin_unit<D, ROWS>(a, state, place, lane);
@@ -387,15 +152,15 @@ static __global__ void __launch_bounds__(kWarps * 32, 2) attention_decode_kernel
 static int blocks_of(const kn_device *device, size_t shared_bytes) {
   const size_t reserved = 1024 + 128; /* of the system, and the static part */
   const int each = 2 * (shared_bytes + reserved) <= device->properties.sharedMemPerMultiprocessor ? 2 : 1;
-  return device->multiprocessors * each < kPartsMax ? device->multiprocessors * each : kPartsMax;
+  return device->multiprocessors * each < kRangesMax ? device->multiprocessors * each : kRangesMax;
 }
 
 template <int D, int ROWS, int STAGES>
 static int32_t launch_decode(kn_device *device, const AttentionArguments &a) {
-  const size_t bytes = kWarps * STAGES * 2 * kRunKeys * D * 2 + Handover<D>::bytes(a.heads / a.kv_heads);
+  const size_t bytes = kDecodeWarps * STAGES * 2 * kRunKeys * D * 2 + Handover<D>::bytes(a.heads / a.kv_heads);
   KN_TRY(prefer_shared(device, "kn_attention (decode)", attention_decode_kernel<D, ROWS, STAGES>));
-  return launch(device, "kn_attention (decode)", attention_decode_kernel<D, ROWS, STAGES>, dim3(blocks_of(device, bytes)), dim3(kWarps * 32),
-                bytes, a);
+  const dim3 grid(blocks_of(device, bytes)), block(kDecodeWarps * 32);
+  return launch(device, "kn_attention (decode)", attention_decode_kernel<D, ROWS, STAGES>, grid, block, bytes, a);
 }
 
 int32_t attention_decode(kn_device *device, AttentionArguments arguments, int head_dim) {
@@ -407,6 +172,6 @@ int32_t attention_decode(kn_device *device, AttentionArguments arguments, int he
 }
 
 double attention_decode_workspace(const kn_device *device, int head_dim) {
-  const double blocks = device->multiprocessors * 2 < kPartsMax ? device->multiprocessors * 2 : kPartsMax;
+  const double blocks = device->multiprocessors * 2 < kRangesMax ? device->multiprocessors * 2 : kRangesMax;
   return blocks * 2 * sizeof(float) * (head_dim == 64 ? partial_floats<64>() : partial_floats<128>());
 }

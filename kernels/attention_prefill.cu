@@ -9,92 +9,7 @@
  * of 64 at absolute positions through a two-stage cp.async ring, softmax state and probabilities stay in registers.
  * The grid is an upper bound; each block finds its row and tile in query_start. The longest tiles of a row go first.
  * Source: FlashAttention-2 (arXiv 2307.08691). */
-#include "attention.cuh"
-
-constexpr int kTileRows = 128, kWarps = 4, kThreads = kWarps * 32;
-constexpr int kSpans = kTileKeys / kRunKeys; /* block ids to a key tile, at most */
-
-/* One block's work. */
-struct Tile {
-  int row, first_packed; /* row of the step; first packed row */
-  int token, count;      /* first token and number of its queries */
-  int length;            /* keys in the cache */
-};
-
-static __host__ __device__ __forceinline__ int tiles_of(int count, int group) { return (count * group + kTileRows - 1) / kTileRows; }
-
-/* Tile `index` over all rows of the launch; false: there are not so many. Every warp finds it for itself. */
-static __device__ __forceinline__ bool find_tile(const AttentionArguments &a, int index, Tile &tile) {
-  const int lane = threadIdx.x & 31, group = a.heads / a.kv_heads;
-  for (int base = a.first_row; base < a.rows; base += 32) {
-    const int row = base + lane;
-    int token = 0, count = 0;
-    if (row < a.rows) {
-      token = a.query_start[row];
-      count = a.query_start[row + 1] - token;
-    }
-    const int own = tiles_of(count, group);
-    int sum = own;
-#pragma unroll
-    for (int offset = 1; offset < 32; offset <<= 1) {
-      const int other = __shfl_up_sync(0xffffffffu, sum, offset);
-      if (lane >= offset) sum += other;
-    }
-    const unsigned reached = __ballot_sync(0xffffffffu, index < sum);
-    if (reached != 0) {
-      const int at = __ffs(reached) - 1;
-      const int last_first = __shfl_sync(0xffffffffu, sum, at) - 1 - index; /* tiles of the row in reverse: longest first */
-      tile.row = base + at;
-      tile.first_packed = last_first * kTileRows;
-      tile.token = __shfl_sync(0xffffffffu, token, at);
-      tile.count = __shfl_sync(0xffffffffu, count, at);
-      tile.length = a.kv_length[tile.row];
-      return true;
-    }
-    index -= __shfl_sync(0xffffffffu, sum, 31);
-  }
-  return false;
-}
-
-/* q of the tile to shared memory [128, D], zeros beyond the row's last query. */
-template <int D>
-static __device__ __forceinline__ void load_queries(const AttentionArguments &a, const Tile &tile, int kv_head, uint32_t shared_q) {
-  constexpr int units = D / 8;
-  const int group = a.heads / a.kv_heads, end = tile.count * group;
-#pragma unroll 4
-  for (int i = threadIdx.x; i < kTileRows * units; i += kThreads) {
-    const int row = i / units, unit = i % units, packed = tile.first_packed + row, query = packed / group;
-    const bool valid = packed < end;
-    const bf16 *source = a.q + static_cast<long long>(tile.token + (valid ? query : 0)) * a.q_stride + (kv_head * group + packed - query * group) * D;
-    copy_async(shared_q + swizzled(row, unit, units), source + unit * 8, valid);
-  }
-}
-
-/* The block ids of key tile `n`. */
-static __device__ __forceinline__ void ask_blocks(const AttentionArguments &a, const int *table, int length, int n, int (&blocks)[kSpans]) {
-#pragma unroll
-  for (int i = 0; i < kSpans; i++) {
-    const int key = n * kTileKeys + i * kRunKeys;
-    blocks[i] = key < length ? table[key >> a.block_shift] : 0;
-  }
-}
-
-/* Keys and values of tile n to shared memory, each [64, D]; zeros from `length` on, whatever the cache holds there. */
-template <int D>
-static __device__ __forceinline__ void load_keys(const AttentionArguments &a, int kv_head, int length, int n, const int (&blocks)[kSpans],
-                                                 uint32_t shared_k, uint32_t shared_v) {
-  constexpr int units = D / 8, rows_a_pass = kThreads / units, passes = kTileKeys / rows_a_pass;
-  const long long values = value_offset<D>(a.kv_heads, a.block_shift);
-  const int in_pass = threadIdx.x / units, unit = threadIdx.x % units;
-#pragma unroll
-  for (int i = 0; i < passes; i++) {
-    const int row = i * rows_a_pass + in_pass, key = n * kTileKeys + row;
-    const char *source = a.kv + blocks[i * rows_a_pass / kRunKeys] * a.block_stride + key_offset<D>(kv_head, key, a.block_shift) + unit * 16;
-    const bool valid = key < length;
-    copy_async(shared_k + swizzled(row, unit, units), source, valid);
-    copy_async(shared_v + swizzled(row, unit, units), source + values, valid);
-  }
-}
+#include "attention_tile.cuh"
 
 /* What a warp holds of its 32 rows: index [16-row tile][half: g, g + 8]. */
 template <int D>
@@ -102,11 +17,6 @@ struct WarpRows {
   float o[2][D / 8][4];
   float m[2][2], l[2][2];
 };
-
-/* The last key that packed row `packed` sees. */
-static __device__ __forceinline__ int last_key(const Tile &tile, int packed, int group) {
-  return tile.length - tile.count + min(packed / group, tile.count - 1);
-}
 
 /* score [32, 64] = q k^T */
 template <int D>
@@ -241,7 +151,7 @@ static __device__ __forceinline__ void store_rows(const AttentionArguments &a, c
 }
 
 template <int D>
-static __global__ void __launch_bounds__(kThreads, 2) attention_prefill_kernel(const __grid_constant__ AttentionArguments a) {
+static __global__ void __launch_bounds__(kPrefillThreads, 2) attention_prefill_kernel(const __grid_constant__ AttentionArguments a) {
   DYNAMIC_SHARED(shared);
   constexpr int q_bytes = kTileRows * D * 2, k_bytes = kTileKeys * D * 2;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, kv_head = blockIdx.x % a.kv_heads;
@@ -249,10 +159,16 @@ static __global__ void __launch_bounds__(kThreads, 2) attention_prefill_kernel(c
   griddep_wait();
   griddep_launch();
 
-  Tile tile;
-  if (!find_tile(a, blockIdx.x / a.kv_heads, tile)) return;
+  __shared__ Tile tile; /* not in registers, which are all taken */
+  {
+    Tile found;
+    if (!find_tile(a, blockIdx.x / a.kv_heads, found)) return;
+    if (threadIdx.x == 0) tile = found;
+    __syncthreads();
+  }
   const int *table = block_table(a, a.row_slot[tile.row]);
-  const int group = a.heads / a.kv_heads, key_tiles = (last_key(tile, tile.first_packed + kTileRows - 1, group) + kTileKeys) / kTileKeys; /* those the tile's last query sees */
+  const int group = a.heads / a.kv_heads;
+  const int key_tiles = (last_key(tile, tile.first_packed + kTileRows - 1, group) + kTileKeys) / kTileKeys; /* those its last query sees */
 
   int blocks[kSpans];
   load_queries<D>(a, tile, kv_head, shared_q);
@@ -271,7 +187,8 @@ static __global__ void __launch_bounds__(kThreads, 2) attention_prefill_kernel(c
 #pragma unroll
       for (int n = 0; n < D / 8; n++) w.o[i][n][2 * half] = w.o[i][n][2 * half + 1] = 0;
     }
-  const int first_packed = tile.first_packed + warp * 32, all_see = last_key(tile, first_packed, group); /* all rows of the warp see key all_see */
+  const int first_packed = tile.first_packed + warp * 32;
+  const int all_see = last_key(tile, first_packed, group); /* every row of the warp sees keys up to this one */
 
   for (int n = 0; n < key_tiles; n++) {
     const uint32_t shared_k = ring + (n & 1) * 2 * k_bytes;
@@ -299,7 +216,8 @@ static int32_t launch_prefill(kn_device *device, const AttentionArguments &a, in
   const size_t bytes = (kTileRows + 4 * kTileKeys) * D * 2;
   const long long tiles = static_cast<long long>(tokens) * (a.heads / a.kv_heads) / kTileRows + (a.rows - a.first_row);
   KN_TRY(prefer_shared(device, "kn_attention (prefill)", attention_prefill_kernel<D>));
-  return launch(device, "kn_attention (prefill)", attention_prefill_kernel<D>, dim3(static_cast<unsigned>(tiles * a.kv_heads)), dim3(kThreads), bytes, a);
+  const dim3 grid(static_cast<unsigned>(tiles * a.kv_heads));
+  return launch(device, "kn_attention (prefill)", attention_prefill_kernel<D>, grid, dim3(kPrefillThreads), bytes, a);
 }
 
 int32_t attention_prefill(kn_device *device, AttentionArguments arguments, int head_dim, int tokens) {

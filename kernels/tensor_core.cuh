@@ -26,6 +26,10 @@ static __host__ __device__ __forceinline__ uint32_t swizzled(int row, int unit, 
 static __device__ __forceinline__ void copy_async(uint32_t destination, const void *source, bool valid) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(valid ? 16 : 0) : "memory");
 }
+/* The same for long rows that are read on soon: L2 fetches 256 bytes. */
+static __device__ __forceinline__ void copy_async_ahead(uint32_t destination, const void *source, bool valid) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(valid ? 16 : 0) : "memory");
+}
 static __device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /* Waits until at most `pending` of this thread's committed groups are under way. */
 template <int pending>
