@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { packageRoot, readLine } from '../telemetry/environment.js'
 import { Gpm } from '../telemetry/gpm.js'
-import { CLOCK_EVENT_REASONS, Nvml, NvmlUnavailable } from '../telemetry/nvml.js'
+import { Nvml, NvmlUnavailable } from '../telemetry/nvml.js'
+import { throttleNames } from '../telemetry/throttle.js'
 
 /** One finding: what was looked at, what was seen, and for WARN and FAIL the fix. */
 export interface Finding {
@@ -257,13 +258,6 @@ async function targetFinding(url: string): Promise<Finding> {
       'is the server up, and does the URL end in /v1?',
     )
   }
-}
-
-/** Names of the bits that mean a slowdown (idle and application clocks do not). */
-export function throttleNames(reasons: number): string[] {
-  return [...CLOCK_EVENT_REASONS]
-    .filter(([bit]) => bit > 2 && bit !== 0x100 && (reasons & bit) !== 0)
-    .map(([, name]) => name)
 }
 
 export function hasDriver(): boolean {

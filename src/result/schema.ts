@@ -254,7 +254,17 @@ export interface RunManifest {
   targets: TargetInfo[]
   blocks: BlockManifest[]
   telemetry: TelemetryInfo | null
+  /** What the client itself adds, measured before this run against a server with a known schedule; null: not measured. */
+  calibration: Calibration | null
   notices: string[]
+}
+
+/** Observed minus programmed, ms. */
+export interface Calibration {
+  ttftAddedMsP50: number
+  ttftAddedMsP99: number
+  itlAddedMsP50: number
+  itlAddedMsP99: number
 }
 
 /* ---- derived ------------------------------------------------------------------------------------------------------------ */
@@ -404,6 +414,6 @@ export interface Summary {
   answers: AnswerComparison[]
   verdict: Verdict
   /** What the client itself adds, from calibration; null when none was made. */
-  calibration: { ttftAddedMsP50: number; ttftAddedMsP99: number; itlAddedMsP50: number; itlAddedMsP99: number } | null
+  calibration: Calibration | null
   notices: string[]
 }

@@ -29,19 +29,6 @@ export interface NvmlIdentity {
   maxSmClockMhz: number | null
 }
 
-/** Throttle (clock event) reasons by bit, nvml.h `nvmlClocksEventReason*`. The first two are no slowdown of the card's own. */
-export const CLOCK_EVENT_REASONS: ReadonlyMap<number, string> = new Map([
-  [0x1, 'GPU idle'],
-  [0x2, 'application clocks'],
-  [0x4, 'SW power cap'],
-  [0x8, 'HW slowdown'],
-  [0x10, 'sync boost'],
-  [0x20, 'SW thermal slowdown'],
-  [0x40, 'HW thermal slowdown'],
-  [0x80, 'HW power brake'],
-  [0x100, 'display clocks'],
-])
-
 /** Why NVML cannot be used here, with the next step. */
 export class NvmlUnavailable extends Error {
   constructor(
