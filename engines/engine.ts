@@ -64,6 +64,8 @@ export interface TokenOutput {
   cachedTokens: number
   /** With finishReason 'error': one line for the client. */
   error: string | null
+  /** CLOCK_MONOTONIC ns when the sequence was first put into a step; with its first output, for /metrics (queue and prefill time). */
+  scheduledNs?: number
 }
 
 export type OutputListener = (output: TokenOutput) => void
@@ -159,6 +161,10 @@ export interface StepPlan {
   paddedTokens: number
   prefillTokens: number
   decodeTokens: number
+  /** Sequences preempted while this step was planned. */
+  preemptions: number
+  /** Prompt tokens that this step's newly admitted sequences found in the prefix cache. */
+  cachedTokens: number
   /** Per row. `sequence` null: a padding row on the dummy slot. */
   sequence: (Sequence | null)[]
   slot: Int32Array
@@ -191,9 +197,28 @@ export interface Sequence {
   cachedTokens: number
   preemptions: number
   aborted: boolean
+  /** Temperature 0, no penalty and no ban: an argmax samples it. */
+  greedy: boolean
+  finishReason: FinishReason | null
+  /** Tokens computed for it after its end, and its padding. */
+  wastedTokens: number
   scheduledNs: number
   firstTokenNs: number
   finishedNs: number
+}
+
+/** What an engine tells the step trace; both calls are made from commit() or abort(). */
+export interface EngineObserver {
+  /** The sequence has left its batch and nothing of it is in flight. The object is reused after the call. */
+  released(sequence: Sequence, nowNs: number): void
+  /** static only: a batch has ended. */
+  batchEnded(batch: {
+    startNs: number
+    endNs: number
+    rows: number
+    longestPrompt: number
+    longestOutput: number
+  }): void
 }
 
 /** What static/ and paged/ implement; loop.ts drives it: schedule -> prepare -> launch -> read previous -> commit. */
@@ -201,16 +226,16 @@ export interface Engine {
   readonly kind: EngineKind
   /** Queues a request, or says why it can never run. */
   add(request: GenerationRequest): AdmissionError | null
-  /** Marks a sequence; its memory is free before the next schedule() returns (after its token in flight is read). */
-  abort(id: string): void
+  /** Ends a sequence and frees its memory at once (a token in flight is dropped when it arrives); false: no such sequence. */
+  abort(id: string, nowNs: number): boolean
   /** Fills the plan for the next step; false: nothing to run now. `nowNs` is CLOCK_MONOTONIC. */
   schedule(plan: StepPlan, nowNs: number): boolean
-  /** Takes the sampled tokens of an earlier plan, in its sampling-row order, and reports each sequence's output through `emit`. */
+  /** Takes the sampled tokens of an earlier plan, in its sampling-row order, and reports each sequence's output through `emit` (sample: index in that order). */
   commit(
     plan: StepPlan,
     tokens: Int32Array,
     nowNs: number,
-    emit: (sequence: Sequence, token: number, finishReason: FinishReason | null) => void,
+    emit: (sequence: Sequence, token: number, finishReason: FinishReason | null, sample: number) => void,
   ): void
   hasWork(): boolean
   /** ns from now until schedule() may have work although it had none (a static batch still gathering); Infinity: only new requests help. */
@@ -227,6 +252,7 @@ export interface Engine {
  * Step trace: JSON lines the engine writes to --step-trace FILE, read by the harness (src/result). tNs are CLOCK_MONOTONIC ns.
  *   {"kind":"step","n","tNs","durationNs","rows","prefillTokens","decodeTokens","paddedTokens","running","waiting","kvBlocksUsed","kvBlocksTotal","preemptions","cachedTokens","scheduleNs"}
  *   {"kind":"request","id","clientId","arrivalNs","scheduledNs","firstTokenNs","finishedNs","releasedNs","promptTokens","outputTokens","cachedTokens","preemptions","wastedTokens","finishReason"}
+ *     (preemptions and cachedTokens of a step are that step's own; a sum over steps is the total)
  *     finishedNs: its own last useful token; releasedNs: when its row left the batch (static: the batch's end); wastedTokens: rows computed for it after its end plus its padding.
  *   {"kind":"batch","n","startNs","endNs","rows","longestPrompt","longestOutput"}            static only
  *   {"kind":"gc","tNs","durationNs"}  garbage-collection pauses of the worker

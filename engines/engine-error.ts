@@ -1,0 +1,22 @@
+/** Why an engine could not start or had to stop. */
+export const ENGINE_ERRORS = {
+  'options-conflict': 'two options cannot both hold',
+  'context-too-long': '--max-model-len exceeds what the model or its memory allows',
+  'kv-memory-short': 'the KV cache does not hold one sequence',
+  'kernels-missing': 'the kernel library of the asked backend is not there',
+  'device-hung': 'a step did not finish in time',
+  'worker-died': 'the engine thread ended without a word',
+  'invariant-broken': 'an integrity check failed',
+} as const
+export type EngineErrorCode = keyof typeof ENGINE_ERRORS
+
+export class EngineError extends Error {
+  constructor(
+    readonly code: EngineErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+    this.name = 'EngineError'
+  }
+}
