@@ -5,6 +5,7 @@ import { summarize } from '../result/summarize.js'
 import { comparedValues } from '../result/values.js'
 import { compareMetric, correctForMultiplicity } from '../statistics/compare.js'
 import { type ComparedMetric, GATED, POLICIES } from '../statistics/policies.js'
+import { type CompareFormat, renderComparison } from './compare-render.js'
 
 export interface CompareOptions {
   /** Compare although plans or machines differ; the result says so. */
@@ -28,7 +29,18 @@ interface Side {
   summary: Summary
 }
 
-/** `bench compare base head`: every metric with its interval, the gate's verdict and its exit code (0, 4, 10, 11). */
+/** `bench compare`: prints the comparison and gives its exit code. */
+export function compareCommand(
+  base: string,
+  head: string,
+  options: CompareOptions & { format?: CompareFormat },
+): number {
+  const result = compareRuns(base, head, options)
+  process.stdout.write(renderComparison(result, options.format ?? 'table'))
+  return result.exitCode
+}
+
+/** Base against head: every metric with its interval, the gate's verdict and its exit code (0, 4, 10, 11). */
 export function compareRuns(baseDirectory: string, headDirectory: string, options: CompareOptions): CompareResult {
   const [base, head] = [baseDirectory, headDirectory].map(loadSide) as [Side, Side]
   const targets = options.target ? [options.target] : sharedTargets(base, head)

@@ -3,7 +3,7 @@ import { existsSync, statfsSync } from 'node:fs'
 import { cpus, freemem, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { packageRoot, readLine } from '../telemetry/environment.js'
+import { hasDriver, packageRoot, readLine } from '../telemetry/environment.js'
 import { Gpm } from '../telemetry/gpm.js'
 import { Nvml, NvmlUnavailable } from '../telemetry/nvml.js'
 import { throttleNames } from '../telemetry/throttle.js'
@@ -258,10 +258,6 @@ async function targetFinding(url: string): Promise<Finding> {
       'is the server up, and does the URL end in /v1?',
     )
   }
-}
-
-export function hasDriver(): boolean {
-  return existsSync('/proc/driver/nvidia/version') || existsSync('/dev/nvidiactl')
 }
 
 function openFilesLimit(): number | null {

@@ -1,0 +1,130 @@
+import { nowNs } from '../clock.js'
+import { Failure } from '../failure.js'
+import { runLoad } from '../load/generator.js'
+import type { RunWriter } from '../result/store.js'
+import type { Plan } from '../scenario/plan.js'
+import type { Scenario } from '../scenario/types.js'
+import { type RunningTarget, startTarget, type TargetSpec } from '../target.js'
+import { startSampler } from '../telemetry/sampler.js'
+import type { Progress } from './progress.js'
+import type { RunRequest } from './run-options.js'
+import type { Machine } from './run-prepare.js'
+
+/** One target driven once. */
+export interface PlannedBlock {
+  index: number
+  target: TargetSpec
+  repeat: number
+  of: number
+}
+
+/** Blocks in ABBA order, so that a drift of the machine falls on every target alike: A B, B A, A B, ... */
+export function blockOrder(targets: readonly TargetSpec[], repeats: number): PlannedBlock[] {
+  const order: PlannedBlock[] = []
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    const turn = repeat % 2 === 0 ? targets : [...targets].reverse()
+    for (const target of turn) order.push({ index: order.length, target, repeat, of: targets.length * repeats })
+  }
+  return order
+}
+
+interface BlockInput extends PlannedBlock {
+  run: RunWriter
+  scenario: Scenario
+  plan: Plan
+  request: RunRequest
+  machine: Machine
+  progress: Progress
+  signal: AbortSignal
+}
+
+const TELEMETRY_PERIOD_MS = 100
+
+/** Start the target, sample telemetry, send the plan, journal every record; whatever happens, the block ends with a status and a reason. */
+export async function driveBlock(input: BlockInput): Promise<void> {
+  const { run, progress, target: spec } = input
+  progress.phase(`block ${input.index + 1} of ${input.of}: ${spec.name}`)
+  const block = run.openBlock({ index: input.index, target: spec.name, repeat: input.repeat, startNs: nowNs() })
+  let target: RunningTarget | null = null
+  let measureStartNs: number | null = null
+  try {
+    target = await startTarget(spec, {
+      model: input.request.model,
+      engineArgs: input.request.engineArgs,
+      backend: input.machine.backend,
+      apiKey: input.request.apiKey,
+      stepTrace: block.stepTracePath,
+      onProgress: (line) => progress.update(`${spec.name}: ${line}`),
+      signal: input.signal,
+    })
+    rememberTarget(run, target)
+    const load = await driveLoad(input, target, block)
+    measureStartNs = load.measureStartNs
+    block.writeHealth(load.health)
+    const died = target.died()
+    const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
+    await target.stop()
+    block.end(
+      died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
+      { endNs: nowNs(), measureStartNs },
+      reason,
+    )
+  } catch (error) {
+    await target?.stop()
+    const reason = error instanceof Error ? error.message : String(error)
+    block.end(input.signal.aborted ? 'partial' : 'failed', { endNs: nowNs(), measureStartNs }, reason)
+    if (error instanceof Failure && (error.code === 'disk' || error.exitCode === 2)) throw error
+    if (run.manifest.targets.length === 0 && !input.signal.aborted) throw error
+    progress.warn(`${spec.name}: ${reason}`)
+  }
+}
+
+async function driveLoad(
+  input: BlockInput,
+  target: RunningTarget,
+  block: ReturnType<RunWriter['openBlock']>,
+): ReturnType<typeof runLoad> {
+  const sampler = await startSampler(
+    {
+      pid: target.pid,
+      uuid: target.gpuUuid,
+      pciBusId: null,
+      gpu: target.info.backend !== 'cpu',
+      periodMs: TELEMETRY_PERIOD_MS,
+    },
+    (samples) => {
+      for (const sample of samples) block.writeTelemetry(sample)
+    },
+  )
+  try {
+    return await runLoad({
+      plan: input.plan,
+      scenario: input.scenario,
+      target: {
+        baseUrl: target.baseUrl,
+        apiKey: input.request.apiKey,
+        api: target.info.kind === 'builtin' ? 'completions' : input.request.api,
+        model: target.info.model,
+      },
+      workers: input.request.loadWorkers,
+      keepOutput: input.request.keepOutput,
+      salt: `${input.run.manifest.id}/${input.index}`,
+      signal: input.signal,
+      targetDied: target.died,
+      onRecord: (record) => block.writeRecord(record),
+      onProgress: (state) =>
+        input.progress.update(
+          `${input.target.name}: ${state.finished}/${state.planned} requests, ${state.inFlight} in flight, ${state.tokensPerSecond.toFixed(0)} tok/s${state.failed > 0 ? `, ${state.failed} failed` : ''}`,
+        ),
+    })
+  } finally {
+    const { info } = await sampler.stop()
+    input.run.updateManifest({ telemetry: info })
+  }
+}
+
+/** The target's description, once; a later block of the same target keeps the first. */
+function rememberTarget(run: RunWriter, target: RunningTarget): void {
+  const known = run.manifest.targets.some((entry) => entry.name === target.info.name)
+  if (!known) run.updateManifest({ targets: [...run.manifest.targets, target.info] })
+}

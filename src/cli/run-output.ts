@@ -1,0 +1,44 @@
+import { relative } from 'node:path'
+import { renderHtml } from '../../reports/html.js'
+import { renderJunit } from '../../reports/junit.js'
+import { renderMarkdown } from '../../reports/markdown.js'
+import { renderTerminal } from '../../reports/terminal.js'
+import type { RunData } from '../result/read.js'
+import type { Summary } from '../result/schema.js'
+import { type RunWriter, writeAtomically } from '../result/store.js'
+import type { Plan } from '../scenario/plan.js'
+import type { Scenario } from '../scenario/types.js'
+import type { PlannedBlock } from './run-block.js'
+import type { RunRequest } from './run-options.js'
+
+/** `--dry-run`: what would be sent, to whom, in which order. */
+export function describePlan(scenario: Scenario, plan: Plan, order: readonly PlannedBlock[]): number {
+  process.stdout.write(
+    `scenario ${scenario.name}: ${scenario.description}\nplan     ${plan.line}\nhash     ${plan.hash}\n` +
+      `blocks   ${order.map((block) => block.target.name).join(', ')}\n${plan.notes.map((note) => `note     ${note}\n`).join('')}`,
+  )
+  return 0
+}
+
+export async function writeReports(
+  run: RunWriter,
+  data: RunData,
+  summary: Summary,
+  request: RunRequest,
+): Promise<void> {
+  run.writeSummary(summary)
+  run.writeText('report.md', renderMarkdown(data, summary))
+  run.writeText('report.html', await renderHtml(data, summary))
+  if (request.junit !== null) writeAtomically(request.junit, renderJunit(data, summary))
+}
+
+/** stdout has the result only. */
+export function printResult(data: RunData, summary: Summary, request: RunRequest): void {
+  if (request.print === 'json') process.stdout.write(`${JSON.stringify(summary, null, 2)}\n`)
+  else if (request.print === 'markdown') process.stdout.write(renderMarkdown(data, summary))
+  else
+    process.stdout.write(
+      renderTerminal(data, summary, { color: request.color, ascii: false, width: process.stdout.columns ?? 120 }),
+    )
+  process.stderr.write(`\nreport  ${relative(process.cwd(), data.directory)}/report.html\n`)
+}
