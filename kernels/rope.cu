@@ -1,6 +1,6 @@
 /* rope.cu - rotary position embedding (Su et al. 2021, arXiv:2104.09864; halves paired, as Llama in Hugging Face) of q and k, and
  * the write of k and v into the paged cache; fused, and the two apart. qkv [T, (H + 2G) * D].
- * Bytes a token: (H + G) * D * 2 read and H * D * 2 + 2 G D * 2 written (8B: 12 KB and 12 KB). Bound by latency at decode,
+ * Bytes a token: (H + 2G) * D * 2 read and (H + 3 G) * D * 2 written (8B: 12 KB and 14 KB). Bound by latency at decode,
  * by bandwidth at prefill. An item is 8 elements of a head and the 8 they pair with (q, k), or 16 elements of v. */
 #include "device.cuh"
 
@@ -42,10 +42,8 @@ static __global__ void __launch_bounds__(128) rope_kernel(const RopeArguments a)
       x[j] = before * c[j] - y[j] * s[j];
       y[j] = y[j] * c[j] + before * s[j];
     }
-    if (!STORE || head < a.heads) {
-      store_values<8>(low, x);
-      store_values<8>(high, y);
-    }
+    store_values<8>(low, x);
+    store_values<8>(high, y);
   }
   if (STORE && head >= a.heads) { /* k head g = head - H, v head g = head - H - G: together the index over [k, v][G] */
     const int slot = a.kvSlot[token];
