@@ -35,6 +35,7 @@ export function manifest(change: Partial<RunManifest> = {}): RunManifest {
     targets: [],
     blocks: [],
     telemetry: null,
+    calibration: null,
     notices: [],
     ...change,
   }

@@ -1,0 +1,81 @@
+import type { TargetInfo, ValidityReason } from '../src/result/schema.js'
+import { cleanLine } from './clean.js'
+import { counted, formatBytes, formatCount, formatNumber } from './format.js'
+import type { ReportInput } from './input.js'
+
+/** What a figure means nothing without: load, device, weights, dtype, token source. Label and plain text. */
+export function contextLines({ run, summary }: ReportInput): [label: string, text: string][] {
+  const { manifest } = run
+  const { environment, targets, telemetry } = manifest
+  const lines: [string, string][] = [
+    ['scenario', manifest.scenarioLine],
+    [
+      'plan',
+      `${counted(manifest.planRequests, 'request')}, sha256 ${manifest.planHash.slice(0, 12)}, the same for every target`,
+    ],
+    ...merged(targets, 'model', (target) => target.model),
+    ...merged(targets, 'device', deviceOf),
+    ...merged(
+      targets,
+      'weights',
+      (target) => [target.weights, target.dtype].filter(Boolean).join(', ') || 'not told by the server',
+    ),
+    ...merged(targets, 'tokens', (target) => `counted from ${target.tokenSource}`),
+    [
+      'host',
+      `${environment.cpu}, ${counted(environment.cores, 'core')}, ${formatBytes(environment.memoryBytes)}, ${environment.os}, Node ${environment.node}`,
+    ],
+  ]
+  if (telemetry?.gpu) lines.push(['gpu', `${telemetry.gpu.name}, driver ${telemetry.gpu.driver}`])
+  const calibration = summary.calibration
+  lines.push([
+    'client',
+    calibration === null
+      ? 'what the client itself adds was not measured'
+      : `adds ${formatNumber(calibration.ttftAddedMsP50)} ms to TTFT and ${formatNumber(calibration.itlAddedMsP50)} ms to ITL (p50, calibrated)`,
+  ])
+  return lines.map(([label, text]) => [label, cleanLine(text, 500)])
+}
+
+/** Validity reasons, worst first, each with its fix. */
+export function reasonLines({
+  summary,
+}: ReportInput): { text: string; fix: string; severity: ValidityReason['severity'] }[] {
+  const order = ['invalid', 'no-steady-state', 'unverified', 'note']
+  const reasons = [...summary.verdict.reasons, ...summary.targets.flatMap((target) => target.verdict.reasons)]
+  const seen = new Map(reasons.map((reason) => [`${reason.code} ${reason.evidence}`, reason]))
+  return [...seen.values()]
+    .sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity))
+    .map((reason) => ({
+      text: `${reason.code}: ${cleanLine(reason.evidence)}`,
+      fix: cleanLine(reason.fix),
+      severity: reason.severity,
+    }))
+}
+
+/** Notices and what could not be read, without repeats. */
+export function noticeLines({ run, summary }: ReportInput): string[] {
+  return [...new Set([...summary.notices, ...run.manifest.notices, ...run.damage])].map((line) => cleanLine(line))
+}
+
+export function validityLine({ run, summary }: ReportInput): string {
+  const partial = run.manifest.status === 'complete' ? '' : ' (PARTIAL: the run did not end)'
+  const blocks = counted(summary.blocks.length, 'block')
+  return `${summary.verdict.validity}${partial}, ${blocks}, ${formatCount(summary.blocks.reduce((sum, block) => sum + block.requestsOk, 0))} requests completed`
+}
+
+function deviceOf(target: TargetInfo): string {
+  const where = target.device ?? 'not told by the server'
+  return target.backend === null ? where : `${where} (${target.backend} kernels)`
+}
+
+/** One line when all targets agree, else one a target. */
+function merged(
+  targets: readonly TargetInfo[],
+  label: string,
+  pick: (target: TargetInfo) => string,
+): [string, string][] {
+  const texts = targets.map(pick)
+  if (new Set(texts).size <= 1) return texts.length === 0 ? [] : [[label, texts[0]!]]
+  return targets.map((target, index) => [label, `${target.name}: ${texts[index]}`])
+}
