@@ -63,6 +63,7 @@ export const OUTCOMES = {
   'request-timeout': 'the request as a whole took too long',
   'usage-mismatch': 'the server reported impossible token counts',
   dropped: 'an arrival that the client could not send (cap reached)',
+  'not-sent': 'planned, but the measured phase reached its time limit first',
   cancelled: 'cancelled by the harness (Ctrl-C, end of run)',
   'target-died': 'the engine process died',
 } as const

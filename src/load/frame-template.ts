@@ -1,0 +1,153 @@
+import type { Frame } from './frame.js'
+
+/**
+ * A token frame learnt once and recognised by its bytes ever after, without strings and without JSON.parse.
+ *
+ *   {"id":"cmpl-7","choices":[{"index":0,"text":" the","finish_reason":null,"token_ids":[262]}],"usage":null}
+ *   {"id":"······","choices":[{"index":0,"text":"~~~~","finish_reason":null,"token_ids":[###]}],"usage":null}
+ *
+ * Keys, punctuation and literals must match byte for byte; string values (·), numbers, the text (~, at least one byte) and the list of token ids (#)
+ * may differ. The choice's index and empty strings are literal, so a frame with a finish reason, an error or another choice never matches.
+ */
+const STRING = 256
+const NUMBER = 257
+const TEXT = 258
+const IDS = 259
+const COMPLETION_TOKENS = 260
+
+const QUOTE = 34
+const BACKSLASH = 92
+const TEXT_KEYS = new Set(['text', 'content', 'reasoning_content', 'reasoning'])
+
+export class FrameTemplate {
+  /** Of the last match: where its text and ids lie in the data, ids counted, and the running usage count; -1 or null when absent. */
+  textStart = -1
+  textEnd = -1
+  idsStart = -1
+  idsEnd = -1
+  idCount = 0
+  completionTokens: number | null = null
+
+  private constructor(
+    readonly textKind: 'output' | 'reasoning',
+    readonly ops: Uint16Array,
+  ) {}
+
+  /** From a frame that readFrame took for one with text and nothing else; null when it has no such shape. */
+  static learn(data: Uint8Array, frame: Frame): FrameTemplate | null {
+    if (frame.kind !== 'json' || frame.finishReason !== null) return null
+    if (frame.textKind !== 'output' && frame.textKind !== 'reasoning') return null
+    const ops = compile(data)
+    if (ops === null || ops.filter((op) => op === TEXT).length !== 1) return null
+    const template = new FrameTemplate(frame.textKind, Uint16Array.from(ops))
+    return template.match(data) ? template : null
+  }
+
+  match(data: Uint8Array): boolean {
+    const ops = this.ops
+    const length = data.length
+    let at = 0
+    this.idCount = 0
+    this.completionTokens = null
+    for (let index = 0; index < ops.length; index++) {
+      const op = ops[index]!
+      if (op < 256) {
+        if (data[at++] !== op) return false
+        continue
+      }
+      const start = at
+      if (op === STRING || op === TEXT) {
+        at = stringEnd(data, at)
+        if (op === TEXT) {
+          if (at === start) return false
+          this.textStart = start
+          this.textEnd = at
+        }
+      } else if (op === IDS) {
+        while (at < length && isIdsByte(data[at]!)) if (data[at++] === 44) this.idCount++
+        if (at > start) this.idCount++
+        this.idsStart = start
+        this.idsEnd = at
+      } else if (op === COMPLETION_TOKENS) {
+        let value = 0
+        while (at < length && isDigit(data[at]!)) value = value * 10 + data[at++]! - 48
+        if (at === start) return false
+        this.completionTokens = value
+      } else {
+        while (at < length && isNumberByte(data[at]!)) at++
+        if (at === start) return false
+      }
+      if (at > length) return false
+    }
+    return at === length
+  }
+}
+
+/** Walks valid JSON once: strings after a colon and numbers become holes, all else stays. Null: nothing to learn from it. */
+function compile(data: Uint8Array): number[] | null {
+  const ops: number[] = []
+  let key = ''
+  let at = 0
+  while (at < data.length) {
+    const byte = data[at]!
+    if (byte === QUOTE) {
+      const end = stringEnd(data, at + 1)
+      if (end >= data.length) return null
+      let after = end + 1
+      while (after < data.length && isSpace(data[after]!)) after++
+      if (data[after] === 58) {
+        key = Buffer.from(data.subarray(at + 1, end)).toString('utf8')
+        for (let copy = at; copy <= end; copy++) ops.push(data[copy]!)
+      } else if (end === at + 1) {
+        ops.push(QUOTE, QUOTE)
+      } else {
+        ops.push(QUOTE, TEXT_KEYS.has(key) ? TEXT : STRING, QUOTE)
+      }
+      at = end + 1
+    } else if (byte === 91 && key === 'token_ids') {
+      let end = at + 1
+      while (end < data.length && isIdsByte(data[end]!)) end++
+      if (data[end] !== 93) return null
+      ops.push(91, IDS, 93)
+      at = end + 1
+    } else if (isDigit(byte) || byte === 45) {
+      let end = at
+      while (end < data.length && isNumberByte(data[end]!)) end++
+      if (key === 'index') for (let copy = at; copy < end; copy++) ops.push(data[copy]!)
+      else ops.push(key === 'completion_tokens' ? COMPLETION_TOKENS : NUMBER)
+      at = end
+    } else {
+      ops.push(byte)
+      at++
+    }
+  }
+  return ops
+}
+
+/** Index of the closing quote of the string body that starts at `at`, or beyond the data when it never closes. */
+function stringEnd(data: Uint8Array, at: number): number {
+  let end = at
+  while (end < data.length) {
+    const byte = data[end]!
+    if (byte === QUOTE) return end
+    if (byte < 32) return data.length + 1
+    end += byte === BACKSLASH ? 2 : 1
+  }
+  return data.length + 1
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 32 || (byte >= 9 && byte <= 13)
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= 48 && byte <= 57
+}
+
+function isNumberByte(byte: number): boolean {
+  return isDigit(byte) || byte === 45 || byte === 46 || byte === 43 || byte === 69 || byte === 101
+}
+
+function isIdsByte(byte: number): boolean {
+  return isDigit(byte) || byte === 44 || byte === 32
+}

@@ -1,0 +1,274 @@
+import type { Dispatcher } from 'undici'
+import { nowNs } from '../clock.js'
+import type { Outcome } from '../result/schema.js'
+import type { Timeouts } from '../scenario/types.js'
+import { BadFrame, errorText, oneLine, type Usage } from './frame.js'
+import type { FrameReader, FrameSink, StreamState } from './frame-reader.js'
+import type { WireRecord, WorkerRow } from './messages.js'
+import { errorOutcome, responseOutcome } from './outcome.js'
+import { EventScanner } from './sse.js'
+import { spreadTokens, type TokenLog } from './token-log.js'
+
+const MAX_ERROR_BODY = 16 * 1024
+/** An end the harness decided on; it is never reported as the socket error it causes. */
+class Decided extends Error {}
+
+/** What a request needs of its worker. */
+export interface RequestContext {
+  worker: number
+  reader: FrameReader
+  timeouts: Timeouts
+  keepOutput: boolean
+  /** One clock reading per socket read: frames of a read share it. */
+  readClockNs(): number
+  onTokens(count: number): void
+  onEnd(request: ActiveRequest): void
+}
+
+/** One request in flight: undici's handler, the stream's sink, and its record. Never retried, never redirected. */
+export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
+  dequeuedNs: number | null = null
+  sentNs: number | null = null
+  bodySentNs: number | null = null
+  freshSocket = false
+  outcome: Outcome | null = null
+  readonly #state: StreamState
+  readonly #scanner: EventScanner
+  #controller: Dispatcher.DispatchController | null = null
+  #written = false
+  #detail: string | null = null
+  #status: number | null = null
+  #headersNs: number | null = null
+  #firstByteNs: number | null = null
+  #firstTokenNs: number | null = null
+  #firstOutputNs: number | null = null
+  #lastTokenNs: number | null = null
+  #doneNs: number | null = null
+  #readNs = 0
+  #bytes = 0
+  #frameTokens = 0
+  #unknownFrames = 0
+  #idTokens = 0
+  #finishReason: string | null = null
+  #usage: Usage | null = null
+  #refused: Outcome | null = null
+  #errorBody: Buffer[] = []
+  #text: string[] = []
+  #ids: number[] = []
+
+  constructor(
+    readonly context: RequestContext,
+    readonly index: number,
+    readonly row: WorkerRow,
+    readonly requestId: string,
+    readonly intendedNs: number,
+    readonly log: TokenLog,
+    verify: boolean,
+  ) {
+    this.#state = { usageTokens: 0, verify }
+    this.#scanner = new EventScanner((data, eventName) => context.reader.read(data, eventName, this.#state, this))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.outcome !== null) controller.abort(new Decided())
+  }
+
+  /** The body left for the socket. */
+  onWritten(): void {
+    this.#written = true
+    this.bodySentNs = nowNs()
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < 200) return
+    this.#status = status
+    this.#headersNs = this.context.readClockNs()
+    const type = String(headers['content-type'] ?? '')
+    this.#refused = responseOutcome(status, type, String(headers['content-encoding'] ?? ''))
+    if (this.#refused === 'content-type')
+      this.#detail = oneLine(`content-type ${type || 'absent'} ${headers['content-encoding'] ?? ''}`)
+    if (this.#refused === 'http-redirect') this.#detail = oneLine(`to ${headers['location'] ?? 'nowhere'}`)
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.outcome !== null) return
+    this.#readNs = this.context.readClockNs()
+    this.#firstByteNs ??= this.#readNs
+    this.#bytes += chunk.length
+    if (this.#refused !== null) {
+      if (this.#bytes > MAX_ERROR_BODY) this.end(this.#refused, this.#errorDetail())
+      else this.#errorBody.push(chunk)
+      return
+    }
+    try {
+      if (!this.#scanner.push(chunk)) this.end('bad-frame', 'a line of more than 1 MiB')
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error
+      this.end('bad-frame', error.message)
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#doneNs = nowNs()
+    this.#controller = null
+    if (this.#refused !== null) this.end(this.#refused, this.#errorDetail())
+    else if (this.#finishReason === null) this.end('truncated', 'the stream ended without a finish reason')
+    else this.#endComplete()
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    if (this.outcome !== null) return
+    const { outcome, detail } = errorOutcome(error, this.#written)
+    this.end(this.#refused ?? outcome, this.#refused === null ? detail : this.#errorDetail())
+  }
+
+  onTokens(kind: 'output' | 'reasoning' | 'tool', tokens: number, ids: number): void {
+    if (this.outcome !== null) return
+    if (this.#finishReason !== null) throw new BadFrame('tokens after the finish reason')
+    this.#firstTokenNs ??= this.#readNs
+    if (kind !== 'reasoning') this.#firstOutputNs ??= this.#readNs
+    this.#lastTokenNs = this.#readNs
+    if (tokens === 0) this.#unknownFrames++
+    this.#frameTokens += tokens
+    this.#idTokens += ids
+    this.log.add(this.#readNs - this.sentNs!, tokens === 0 ? 1 : tokens)
+    this.context.onTokens(tokens === 0 ? 1 : tokens)
+  }
+
+  onText(text: string): void {
+    this.#text.push(text)
+  }
+
+  onTokenIds(ids: readonly number[]): void {
+    for (const id of ids) this.#ids.push(id)
+  }
+
+  onUsage(usage: Usage): void {
+    this.#usage = usage
+  }
+
+  onFinish(reason: string): void {
+    if (this.#finishReason !== null) throw new BadFrame('two finish reasons')
+    this.#finishReason = reason
+  }
+
+  onErrorEvent(text: string): void {
+    this.end('stream-error', text)
+  }
+
+  onDone(): void {
+    // The end of the response, not [DONE], ends the request: usage may still be counted and the socket reused.
+  }
+
+  /** Ends the request by our own decision (deadline, cancellation, bad stream) or with what came. Only the first call counts. */
+  end(outcome: Outcome, detail: string | null): void {
+    if (this.outcome !== null) return
+    this.outcome = outcome
+    this.#detail = detail === null ? this.#detail : oneLine(detail)
+    this.#doneNs ??= nowNs()
+    this.context.onEnd(this)
+    this.#controller?.abort(new Decided())
+  }
+
+  /** Checked some times a second by the worker; no timer per request. */
+  checkDeadlines(atNs: number): void {
+    if (this.outcome !== null || this.sentNs === null) return
+    const { headerSecs, firstTokenSecs, stallSecs, requestSecs } = this.context.timeouts
+    const since = (fromNs: number) => (atNs - fromNs) / 1e9
+    if (since(this.sentNs) > requestSecs) this.end('request-timeout', `no end after ${requestSecs} s`)
+    else if (this.#headersNs === null && since(this.sentNs) > headerSecs) {
+      this.end(this.#written ? 'header-timeout' : 'connect-failed', `no headers after ${headerSecs} s`)
+    } else if (this.#firstTokenNs === null && this.#headersNs !== null && since(this.sentNs) > firstTokenSecs) {
+      this.end('first-token-timeout', `no token after ${firstTokenSecs} s`)
+    } else if (this.#lastTokenNs !== null && since(this.#lastTokenNs) > stallSecs) {
+      this.end('stall-timeout', `nothing for ${stallSecs} s after ${this.log.frames} frames`)
+    }
+  }
+
+  record(phase: WireRecord['phase']): WireRecord {
+    const reads = this.log.take()
+    const counts = this.#counts(reads.readFrames)
+    return {
+      index: this.index,
+      phase,
+      requestId: this.requestId,
+      worker: this.context.worker,
+      outcome: this.outcome!,
+      detail: this.#detail,
+      httpStatus: this.#status,
+      finishReason: this.#finishReason,
+      freshSocket: this.freshSocket,
+      inputTokens: this.row.inputTokens,
+      outputTokens: this.row.outputTokens,
+      intendedNs: this.intendedNs,
+      dequeuedNs: this.dequeuedNs,
+      sentNs: this.sentNs,
+      bodySentNs: this.bodySentNs,
+      headersNs: this.#headersNs,
+      firstByteNs: this.#firstByteNs,
+      firstTokenNs: this.#firstTokenNs,
+      firstOutputNs: this.#firstOutputNs,
+      lastTokenNs: this.#lastTokenNs,
+      doneNs: this.#doneNs,
+      readNs: reads.readNs,
+      readTokens: counts.spread ?? reads.readTokens,
+      readFrames: reads.readFrames,
+      counted: counts.counted,
+      usagePromptTokens: this.#usage?.promptTokens ?? null,
+      usageCompletionTokens: this.#usage?.completionTokens ?? null,
+      cachedTokens: this.#usage?.cachedTokens ?? null,
+      engineTokens: this.#idTokens > 0 ? this.#idTokens : null,
+      frames: this.log.frames,
+      bytes: this.#bytes,
+      tokenIds: this.context.keepOutput && this.#ids.length > 0 ? this.#ids : null,
+      text: this.context.keepOutput ? this.#text.join('') : null,
+    }
+  }
+
+  /** The ladder: ids, then usage, then frames. Usage one above the frames is an end token that was never shown. */
+  #counts(readFrames: Uint32Array): { counted: number; spread: Uint32Array | null } {
+    const usage = this.#usage?.completionTokens ?? null
+    if (this.#idTokens > 0) return { counted: this.#idTokens, spread: null }
+    if (usage === null || usage <= 0) return { counted: this.#frameTokens + this.#unknownFrames, spread: null }
+    const hidden = usage - this.log.frames
+    if (this.#unknownFrames === 0 || hidden === 0 || hidden === 1) return { counted: usage, spread: null }
+    return { counted: usage, spread: spreadTokens(readFrames, usage) }
+  }
+
+  #endComplete(): void {
+    const lie = this.#usageLie()
+    this.end(lie === null ? 'ok' : 'usage-mismatch', lie)
+  }
+
+  /** Counts that cannot be: more than asked, none for a stream of tokens, fewer than the ids or frames that came. */
+  #usageLie(): string | null {
+    const completion = this.#usage?.completionTokens ?? null
+    const prompt = this.#usage?.promptTokens ?? null
+    if (prompt !== null && (!Number.isInteger(prompt) || prompt < 1)) return `prompt_tokens ${prompt}`
+    if (completion === null) return null
+    const { frames } = this.log
+    if (!Number.isInteger(completion) || completion < 0) return `completion_tokens ${completion}`
+    if (completion > this.row.outputTokens)
+      return `completion_tokens ${completion}, but max_tokens was ${this.row.outputTokens}`
+    if (this.#idTokens > completion) return `completion_tokens ${completion}, but ${this.#idTokens} token ids came`
+    if (frames > completion + 1) return `completion_tokens ${completion}, but ${frames} frames with tokens came`
+    return null
+  }
+
+  #errorDetail(): string | null {
+    const body = Buffer.concat(this.#errorBody).toString('utf8')
+    if (body === '') return this.#detail
+    let text: string
+    try {
+      text = errorText(JSON.parse(body))
+    } catch {
+      text = oneLine(body.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' '))
+    }
+    return this.#detail === null ? `${this.#status}: ${text}` : `${this.#detail}: ${text}`
+  }
+}
