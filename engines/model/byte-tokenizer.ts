@@ -1,6 +1,7 @@
 import type { ModelConfig } from './config.js'
 import { createDetokenizer, decodeTokens } from './detokenizer.js'
 import type { Tokenizer } from './tokenizer.js'
+import { BYTE_OF_CHARACTER } from './vocabulary-bytes.js'
 
 const FIRST_SPECIAL_ID = 256
 const FIRST_WORD_ID = 258
@@ -14,10 +15,11 @@ export function createByteTokenizer(config: Pick<ModelConfig, 'vocabSize' | 'bos
   const isSpecial = (id: number) => id === bosTokenId || eosTokenIds.includes(id)
   const tokenBytes = (id: number) => bytesOf(id, vocabSize)
   return {
+    kind: 'bytes',
     vocabSize,
     bosTokenId,
     eosTokenIds,
-    json: null,
+    json: byteLevelJson(),
     isSpecial,
     tokenBytes,
     encode: (text, { addSpecialTokens }) => {
@@ -46,4 +48,20 @@ function encodeWords(text: string, vocabSize: number): number[] {
     else for (const byte of encoder.encode(part)) ids.push(byte)
   }
   return ids
+}
+
+/** The same for other programs: byte-level BPE without a merge. It knows the bytes, not the words "<id>". */
+function byteLevelJson(): object {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: { type: 'BPE', vocab: Object.fromEntries(BYTE_OF_CHARACTER), merges: [] },
+  }
 }

@@ -1,5 +1,6 @@
 /** Why a model cannot be found, read or run. */
 export const MODEL_ERRORS = {
+  usage: 'the command line is wrong',
   model_not_found: 'no preset, file, directory or repository of that name',
   download_failed: 'the model could not be fetched',
   unauthorized: 'the repository is gated or private',

@@ -30,6 +30,7 @@ export function createJsonTokenizer(
   const isSpecial = (id: number) => vocabulary.special.has(id)
   return {
     ...model,
+    kind: 'own',
     json: files.tokenizer,
     isSpecial,
     tokenBytes,

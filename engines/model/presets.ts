@@ -2,7 +2,7 @@ import type { ModelConfig } from './config.js'
 
 /** Dimensions of known models and two small ones for tests; with a preset the weights are seeded random, made on the device. */
 export const PRESETS = {
-  /** 4.2 M parameters, grouped-query ratio 2. */
+  /** 5.2 M parameters, grouped-query ratio 2. */
   tiny: config({
     hiddenSize: 256,
     intermediateSize: 768,
@@ -12,7 +12,6 @@ export const PRESETS = {
     vocabSize: 4096,
     maxPositions: 4096,
     ropeTheta: 10_000,
-    tiedEmbeddings: true,
     ...byteVocabulary(),
   }),
   /** 2.9 M parameters, biases on q, k, v, grouped-query ratio 3. */

@@ -44,11 +44,16 @@ export function randomWeights(kernels: Kernels, config: ModelConfig, seed: numbe
       head: config.tiedEmbeddings ? embedding : matrix(vocabSize, d, STANDARD_DEVIATION),
       finalNorm: arena.vector(ones),
       bytes: arena.bytes,
-      sha256: createHash('sha256').update(JSON.stringify({ seed, config })).digest('hex'),
+      sha256: randomFingerprint(config, seed),
       provenance: `random (seed ${seed})`,
       free: () => arena.free(),
     }
   })
+}
+
+/** SHA-256 of seed and dimensions: what stands for the hash of a weight file. */
+export function randomFingerprint(config: ModelConfig, seed: number): string {
+  return createHash('sha256').update(JSON.stringify({ seed, config })).digest('hex')
 }
 
 /** An int32 seed for each tensor of the model, in order. */

@@ -1,5 +1,7 @@
 /** Text to token ids and back, for one model. */
 export interface Tokenizer {
+  /** 'bytes': the model has none, byte-tokenizer.ts stands in. */
+  readonly kind: 'own' | 'bytes'
   /** Rows of the embedding; ids from tokenIds() are below it. */
   readonly vocabSize: number
   readonly bosTokenId: number | null
@@ -14,8 +16,8 @@ export interface Tokenizer {
   /** The same as text, with U+FFFD where a character is incomplete. */
   tokenText(id: number): string
   isSpecial(id: number): boolean
-  /** The tokenizer.json object it was made of; null for the byte tokenizer. */
-  readonly json: object | null
+  /** A tokenizer.json object for other programs. */
+  readonly json: object
 }
 
 /** Text deltas that never split a UTF-8 character. */

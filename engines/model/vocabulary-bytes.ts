@@ -76,7 +76,7 @@ function addedTokens(tokenizer: Record<string, unknown>, path: string): AddedTok
 }
 
 /** GPT-2's table (openai/gpt-2, encoder.py, bytes_to_unicode): printable Latin-1 stands for itself, the rest for U+0100 and on. */
-const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(
+export const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(
   (() => {
     let next = 0x100
     return Array.from({ length: 256 }, (_, byte): [string, number] => {
