@@ -82,19 +82,44 @@ KN_INLINE Words to_bf16(Vector v) {  // in the low half of each lane
 
 KN_INLINE Vector select(Ints mask, Vector a, Vector b) { return (Vector)((mask & (Ints)a) | (~mask & (Ints)b)); }
 KN_INLINE Vector max(Vector a, Vector b) { return select((Ints)(a > b), a, b); }
-KN_INLINE float max_of(Vector v) {
-  float most = v[0];
-  for (int i = 1; i < LANES; i++) most = v[i] > most ? v[i] : most;
-  return most;
+// Horizontal maximum and sum as a tree: the upper half is folded onto the lower, and so on.
+template <int WIDTH>
+KN_INLINE Ints fold_indices() {
+  Ints indices;
+  for (int i = 0; i < LANES; i++) indices[i] = i ^ WIDTH;
+  return indices;
 }
-// A tree: halves added, then their halves.
+KN_INLINE float max_of(Vector v) {
+  if constexpr (LANES > 8) v = max(v, __builtin_shuffle(v, fold_indices<8>()));
+  if constexpr (LANES > 4) v = max(v, __builtin_shuffle(v, fold_indices<4>()));
+  v = max(v, __builtin_shuffle(v, fold_indices<2>()));
+  return max(v, __builtin_shuffle(v, fold_indices<1>()))[0];
+}
 KN_INLINE float sum_of(Vector v) {
-  float part[LANES];
-  memcpy(part, &v, sizeof part);
-  for (int width = LANES / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; i++) part[i] += part[i + width];
+  if constexpr (LANES > 8) v = v + __builtin_shuffle(v, fold_indices<8>());
+  if constexpr (LANES > 4) v = v + __builtin_shuffle(v, fold_indices<4>());
+  v = v + __builtin_shuffle(v, fold_indices<2>());
+  return (v + __builtin_shuffle(v, fold_indices<1>()))[0];
+}
+
+// rows[i][j] <-> rows[j][i]: log2(LANES) rounds, each interleaving the first half of the rows with the second.
+KN_INLINE void transpose(Words (&rows)[LANES]) {
+  Words low, high;
+  for (int i = 0; i < LANES / 2; i++) {
+    low[2 * i] = i, low[2 * i + 1] = LANES + i;
+    high[2 * i] = LANES / 2 + i, high[2 * i + 1] = LANES + LANES / 2 + i;
   }
-  return part[0];
+#pragma GCC unroll 4
+  for (int round = 1; round < LANES; round *= 2) {
+    Words mixed[LANES];
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES / 2; i++) {
+      mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
+      mixed[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], high);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) rows[i] = mixed[i];
+  }
 }
 
 // e^x with a relative error below 2e-7 for x <= 88; 0 below -87. x = n ln 2 + r, |r| <= ln 2 / 2; polynomial of e^r as in
