@@ -1,6 +1,6 @@
 import { nowNs } from '../clock.js'
 import { Failure } from '../failure.js'
-import { runLoad } from '../load/generator.js'
+import { type LoadTarget, runLoad } from '../load/generator.js'
 import type { RunWriter } from '../result/store.js'
 import type { Plan } from '../scenario/plan.js'
 import type { Scenario } from '../scenario/types.js'
@@ -61,7 +61,7 @@ export async function driveBlock(input: BlockInput): Promise<void> {
     const load = await driveLoad(input, target, block)
     measureStartNs = load.measureStartNs
     block.writeHealth(load.health)
-    const died = target.died()
+    const died = target.died.aborted ? String(target.died.reason) : null
     const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
     await target.stop()
     block.end(
@@ -100,26 +100,33 @@ async function driveLoad(
     return await runLoad({
       plan: input.plan,
       scenario: input.scenario,
-      target: {
-        baseUrl: target.baseUrl,
-        apiKey: input.request.apiKey,
-        api: target.info.kind === 'builtin' ? 'completions' : input.request.api,
-        model: target.info.model,
-      },
-      workers: input.request.loadWorkers,
+      target: loadTarget(input, target),
+      ...(input.request.loadWorkers === null ? {} : { workers: input.request.loadWorkers }),
       keepOutput: input.request.keepOutput,
       salt: `${input.run.manifest.id}/${input.index}`,
       signal: input.signal,
-      targetDied: target.died,
       onRecord: (record) => block.writeRecord(record),
       onProgress: (state) =>
         input.progress.update(
-          `${input.target.name}: ${state.finished}/${state.planned} requests, ${state.inFlight} in flight, ${state.tokensPerSecond.toFixed(0)} tok/s${state.failed > 0 ? `, ${state.failed} failed` : ''}`,
+          `${input.target.name}: ${state.phase}, ${state.done}/${state.planned} requests, ${state.inFlight} in flight, ` +
+            `${state.tokensPerSecond.toFixed(0)} tok/s${state.failed > 0 ? `, ${state.failed} failed` : ''}`,
         ),
     })
   } finally {
     const { info } = await sampler.stop()
     input.run.updateManifest({ telemetry: info })
+  }
+}
+
+function loadTarget(input: BlockInput, target: RunningTarget): LoadTarget {
+  const builtin = target.info.kind === 'builtin'
+  return {
+    baseUrl: target.baseUrl,
+    apiKey: input.request.apiKey,
+    api: builtin ? 'completions' : input.request.api,
+    model: target.info.model,
+    returnTokenIds: builtin,
+    died: target.died,
   }
 }
 
