@@ -1,0 +1,49 @@
+import { type DeviceOptions, KernelError, Kernels } from '../kernels/binding.js'
+import { buildKernels, KernelBuildError } from '../kernels/build.js'
+import { EngineError } from './engine-error.js'
+import { ModelError } from './model/errors.js'
+import type { EngineOptions } from './options.js'
+
+/**
+ * Builds or finds the kernel libraries and opens the asked backend; 'auto' is CUDA where it can be opened. Throws EngineError
+ * kernels-missing, KernelError (no device, driver too old) or KernelBuildError.
+ */
+export async function openDevice(options: EngineOptions, progress: (line: string) => void): Promise<Kernels> {
+  const built = await buildKernels({ progress, ...(options.backend === 'cpu' ? { cuda: false } : {}) })
+  if (options.backend === 'cpu') return new Kernels(built.cpu, deviceOptions(options))
+  if (built.cuda === null) {
+    if (options.backend === 'auto') return new Kernels(built.cpu, deviceOptions(options))
+    throw new EngineError('kernels-missing', `no CUDA kernels: ${built.cudaReason}`)
+  }
+  try {
+    return new Kernels(built.cuda, deviceOptions(options))
+  } catch (error) {
+    if (options.backend === 'cuda' || !(error instanceof KernelError) || error.code !== 'KN_NO_DEVICE') throw error
+    progress(`no usable GPU (${error.message}); the CPU kernels serve instead`)
+    return new Kernels(built.cpu, deviceOptions(options))
+  }
+}
+
+/** Any error of start-up or of a step as the one that crosses the thread. */
+export function asEngineError(error: unknown): EngineError {
+  if (error instanceof EngineError) return error
+  const cause = { cause: error }
+  if (error instanceof KernelError) {
+    const code = error.code === 'KN_OUT_OF_MEMORY' ? 'device-memory-short' : 'device-failed'
+    return new EngineError(code, error.message, cause)
+  }
+  if (error instanceof ModelError) return new EngineError('model-failed', error.message, cause)
+  if (error instanceof KernelBuildError) return new EngineError('kernels-missing', error.message, cause)
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new EngineError('worker-died', text, cause)
+}
+
+function deviceOptions({ dtype, deterministic, fault, threads, cublaslt }: EngineOptions): DeviceOptions {
+  return {
+    dtype: dtype === 'auto' ? 'bf16' : dtype,
+    deterministic,
+    fault,
+    threads,
+    cublaslt: cublaslt === 'auto' ? '' : cublaslt,
+  }
+}
