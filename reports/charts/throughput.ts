@@ -1,0 +1,113 @@
+import { cleanLine } from '../clean.js'
+import { counted, formatInterval, formatNumber } from '../format.js'
+import { headline } from '../headline.js'
+import { type ReportInput, targetViews } from '../input.js'
+import { type Chart, FULL_WIDTH, rounded, targetColor, withTheme } from './chart.js'
+
+/** Output tokens/s per target: the mean over blocks, its interval, each block as a dot, the physical limit as a tick. */
+export function throughputChart(input: ReportInput): Chart | null {
+  const views = targetViews(input).map((view, index) => ({
+    ...view,
+    s: `t${index}`,
+    target: cleanLine(view.info.name, 28),
+  }))
+  const bars = views.flatMap(({ s, target, summary }) => {
+    if (summary === null || summary.outputTokensPerSecond === null) return []
+    const { outputTokensPerSecond: value, outputTokensPerSecondLow: low, outputTokensPerSecondHigh: high } = summary
+    const label = [formatNumber(value), formatInterval(low, high, formatNumber)].filter(Boolean).join('  ')
+    return [{ s, target, value: rounded(value), low: low ?? value, high: high ?? value, label }]
+  })
+  if (bars.length === 0) return null
+  const dots = views.flatMap(({ s, target, blocks }) =>
+    blocks.flatMap(({ block, outputTokensPerSecond: value }) =>
+      value === null ? [] : [{ s, target, block, value: rounded(value) }],
+    ),
+  )
+  const limits = views.flatMap(({ s, target, blocks }) => {
+    const limit = blocks.find((block) => block.limitTokensPerSecond !== null)?.limitTokensPerSecond
+    return limit == null ? [] : [{ s, target, limit: rounded(limit) }]
+  })
+  const y = {
+    field: 'target',
+    type: 'nominal',
+    sort: null,
+    title: null,
+    axis: { labelFontSize: 12, labelColor: 'var(--fg)', maxExtent: 130, minExtent: 60, labelLimit: 130 },
+  }
+  const x = (field: string) => ({
+    field,
+    type: 'quantitative',
+    title: 'output tokens/s',
+    axis: { grid: true, tickCount: 6 },
+  })
+  const color = targetColor(views.length)
+  const end = (row: (typeof bars)[number]) =>
+    Math.max(row.high, ...dots.filter((dot) => dot.s === row.s).map((dot) => dot.value))
+  return {
+    id: 'throughput',
+    title: headline(input),
+    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}. Higher is better.`,
+    legend: limits.length > 0 ? [{ label: 'physical limit of the device', color: 'var(--fg)', series: null }] : [],
+    readout: null,
+    table: {
+      head: ['target', 'output tok/s', 'interval', 'limit tok/s'],
+      rows: bars.map((bar) => [
+        bar.target,
+        formatNumber(bar.value),
+        bar.low === bar.high ? '' : formatInterval(bar.low, bar.high, formatNumber),
+        formatNumber(limits.find((limit) => limit.s === bar.s)?.limit ?? null),
+      ]),
+    },
+    spec: withTheme({
+      width: FULL_WIDTH - 60,
+      height: { step: 46 },
+      data: { name: 'bars', values: bars.map((bar) => ({ ...bar, end: end(bar) })) },
+      layer: [
+        {
+          mark: { type: 'bar', height: 22, cornerRadiusEnd: 3, aria: false },
+          encoding: {
+            y,
+            x: x('value'),
+            color,
+            tooltip: [{ field: 'target' }, { field: 'label', title: 'output tok/s' }],
+          },
+        },
+        {
+          mark: { type: 'rule', strokeWidth: 2, stroke: 'var(--fg)', aria: false },
+          encoding: { y, x: x('low'), x2: { field: 'high' } },
+        },
+        {
+          mark: { type: 'text', align: 'left', dx: 10, fontWeight: 600, aria: false },
+          encoding: { y, x: x('end'), text: { field: 'label' } },
+        },
+        {
+          data: { name: 'blocks', values: dots },
+          mark: {
+            type: 'point',
+            filled: true,
+            size: 26,
+            fill: 'var(--bg)',
+            stroke: 'var(--fg)',
+            strokeWidth: 1.2,
+            opacity: 1,
+            aria: false,
+          },
+          encoding: {
+            y,
+            x: x('value'),
+            tooltip: [{ field: 'target' }, { field: 'block' }, { field: 'value', title: 'output tok/s' }],
+          },
+        },
+        {
+          data: { name: 'limits', values: limits },
+          mark: { type: 'tick', thickness: 2, size: 34, color: 'var(--fg)', strokeDash: [3, 2], aria: false },
+          encoding: {
+            y,
+            x: x('limit'),
+            tooltip: [{ field: 'target' }, { field: 'limit', title: 'physical limit, tok/s' }],
+          },
+        },
+      ],
+    }),
+  }
+}

@@ -1,0 +1,42 @@
+import { parse, type Spec, View } from 'vega'
+import { compile, type TopLevelSpec } from 'vega-lite'
+import type { Chart } from './charts/chart.js'
+
+export interface RenderedChart {
+  chart: Chart
+  /** Drawn at build time: shown without scripts, in print and in mail. */
+  svg: string
+  /** The compiled Vega specification, for the page's own view of it. */
+  vega: Spec
+}
+
+/** Compiles a chart and draws it without a browser. Throws on anything the compiler warns of: a warning is a wrong picture. */
+export async function renderChart(chart: Chart): Promise<RenderedChart> {
+  const vega = compile(chart.spec as unknown as TopLevelSpec, { logger: strictLogger(chart.id) }).spec
+  const view = new View(parse(vega), { renderer: 'none' })
+  const svg = await view.toSVG()
+  view.finalize()
+  return { chart, svg: tidy(svg), vega }
+}
+
+/** The page sizes the drawing by its viewBox and names it itself. */
+function tidy(svg: string): string {
+  return svg
+    .replace(
+      /^<svg[^>]*?viewBox="([^"]*)"[^>]*>/,
+      '<svg xmlns="http://www.w3.org/2000/svg" viewBox="$1" aria-hidden="true">',
+    )
+    .replace(/ (?:role|aria-roledescription|aria-label|pointer-events|class)="[^"]*"/g, '')
+    .replace(/ (stroke-miterlimit|font-weight|font-style)="(?:10|400|normal)"/g, '')
+    .replace(/ (?:d|transform|x|y|x1|x2|y1|y2|width|height)="[^"]*"/g, (attribute) =>
+      attribute.replace(/(\.\d{2})\d+/g, '$1'),
+    )
+}
+
+function strictLogger(id: string) {
+  const fail = (...messages: unknown[]): never => {
+    throw new Error(`chart ${id}: ${messages.join(' ')}`)
+  }
+  const logger = { level: () => logger, error: fail, warn: fail, info: () => logger, debug: () => logger }
+  return logger as unknown as NonNullable<Parameters<typeof compile>[1]>['logger'] & object
+}
