@@ -3,10 +3,12 @@ import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } 
 import { basename } from 'node:path'
 
 const CHUNK_BYTES = 1 << 20
+/** Smaller files are hashed in no time. */
+const CACHED_FROM_BYTES = 16 << 20
 
 /**
  * SHA-256 of a weight file, hex; of several: of the lines "hash  name". The hash of each file is kept beside it
- * (<file>.sha256.json, valid while size and modification time are the same), when the directory may be written.
+ * (<file>.sha256.json, valid while size and modification time are the same), when it is large and the directory may be written.
  */
 export function fingerprint(files: readonly string[]): string {
   if (files.length === 1) return cachedHash(files[0]!)
@@ -31,6 +33,7 @@ export function hashFile(path: string): string {
 
 function cachedHash(path: string): string {
   const { size, mtimeMs } = statSync(path)
+  if (size < CACHED_FROM_BYTES) return hashFile(path)
   const known = readRecord(`${path}.sha256.json`)
   if (known !== null && known.size === size && known.mtimeMs === mtimeMs) return known.sha256
   const sha256 = hashFile(path)

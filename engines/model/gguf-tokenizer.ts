@@ -108,6 +108,9 @@ const wordSplit = (digits: string) => ({
   ],
 })
 
+/** The Digits pre-tokenizer, spelled out: every numeral alone, also those that \d does not match (½). */
+const SINGLE_NUMERALS = { type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }
+
 const GPT2: ByteLevelSplit = { normalizer: null, preTokenizer: byteLevel(true), ignoreMerges: false }
 const LLAMA3: ByteLevelSplit = { normalizer: null, preTokenizer: wordSplit('\\p{N}{1,3}'), ignoreMerges: true }
 
@@ -121,7 +124,7 @@ const PRE_TOKENIZERS: Readonly<Record<string, ByteLevelSplit>> = {
   qwen2: { normalizer: { type: 'NFC' }, preTokenizer: wordSplit('\\p{N}'), ignoreMerges: false },
   smollm: {
     normalizer: null,
-    preTokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)] },
+    preTokenizer: { type: 'Sequence', pretokenizers: [SINGLE_NUMERALS, byteLevel(true)] },
     ignoreMerges: false,
   },
 }
