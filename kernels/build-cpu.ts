@@ -15,7 +15,7 @@ export const ISA_FLAGS: Record<string, readonly string[]> = {
 }
 
 const COMMON_FLAGS = ['-std=gnu++20', '-O3', '-fPIC', '-fvisibility=hidden']
-const INNER_FLAGS = ['-Wno-psabi', '-ffp-contract=off', '-fno-math-errno']
+const INNER_FLAGS = ['-Wno-psabi', '-Wno-maybe-uninitialized', '-ffp-contract=off', '-fno-math-errno']
 const LINK_FLAGS = ['-static-libstdc++', '-static-libgcc', '-pthread']
 
 export interface CpuBuild {

@@ -81,12 +81,13 @@ KN_INLINE void pack_keys(W *packed, const W *keys) {
   }
 }
 
-// Asks for the lines of a panel. Blocks lie apart, so the processor's own prefetcher starts anew in each.
+// Asks for the lines of a panel, as far as the second-level cache (the first has too few outstanding misses for a tile).
+// Blocks lie apart, so the processor's own prefetcher starts anew in each.
 template <class W, int D>
 KN_INLINE void prefetch(const Panel<W> &panel) {
   for (int byte = 0; byte < PANEL * D * (int)sizeof(W); byte += 64) {
-    __builtin_prefetch((const char *)panel.keys + byte);
-    __builtin_prefetch((const char *)panel.values + byte);
+    __builtin_prefetch((const char *)panel.keys + byte, 0, 2);
+    __builtin_prefetch((const char *)panel.values + byte, 0, 2);
   }
 }
 

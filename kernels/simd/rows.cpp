@@ -81,8 +81,13 @@ void rotate(float *x, const float *cosine, const float *sine, int32_t half) {
 void round_bf16(uint16_t *out, const float *in, int32_t width) {
   int32_t i = 0;
   for (; i + LANES <= width; i += LANES) {
-    const Halves h = __builtin_convertvector(to_bf16(load(in + i)), Halves);
+    const Words rounded = to_bf16(load(in + i));
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i *)(out + i), _mm512_cvtepi32_epi16((__m512i)rounded));
+#else
+    const Halves h = __builtin_convertvector(rounded, Halves);
     memcpy(out + i, &h, sizeof h);
+#endif
   }
   for (; i < width; i++) out[i] = to_bf16(in[i]);
 }

@@ -38,7 +38,15 @@ KN_INLINE Vector fma(Vector a, Vector b, Vector c) {
 #endif
 }
 
-KN_INLINE Vector splat(float value) { return Vector{} + value; }
+KN_INLINE Vector splat(float value) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_set1_ps(value);
+#elif defined(__AVX2__)
+  return (Vector)_mm256_set1_ps(value);
+#else
+  return Vector{value, value, value, value};
+#endif
+}
 KN_INLINE Vector load(const float *p) {
   Vector v;
   memcpy(&v, p, sizeof v);
@@ -53,9 +61,16 @@ KN_INLINE Words load_words(const void *p) {
 
 // bf16 is the upper half of an f32.
 KN_INLINE Vector load(const uint16_t *p) {
+#if defined(__AVX512F__)
+  const Words w = (Words)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+#elif defined(__AVX2__)
+  const Words w = (Words)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+#else
   Halves h;
   memcpy(&h, p, sizeof h);
-  return (Vector)(__builtin_convertvector(h, Words) << 16);
+  const Words w = __builtin_convertvector(h, Words);
+#endif
+  return (Vector)(w << 16);
 }
 KN_INLINE float load1(const float *p) { return *p; }
 KN_INLINE float load1(const uint16_t *p) {
