@@ -46,7 +46,8 @@ export class Connections {
     for (let socket = this.#idle.shift(); socket !== undefined; socket = this.#idle.shift()) {
       if (socket.destroyed || !socket.readable || !socket.writable) continue
       socket.removeAllListeners('error')
-      callback(null, socket)
+      // Not at once: undici looks for the socket only after its connect call has returned.
+      queueMicrotask(() => callback(null, socket))
       return
     }
     this.#connect(options, (...result) => {
