@@ -51,7 +51,7 @@ export async function driveBlock(input: BlockInput): Promise<void> {
     target = await startTarget(spec, {
       model: input.request.model,
       engineArgs: input.request.engineArgs,
-      backend: input.machine.backend,
+      concurrency: input.scenario.load.arrival.kind === 'closed' ? input.scenario.load.arrival.concurrency : null,
       apiKey: input.request.apiKey,
       stepTrace: block.stepTracePath,
       onProgress: (line) => progress.update(`${spec.name}: ${line}`),

@@ -10,8 +10,7 @@ import { checkPlanFits } from '../scenario/fit.js'
 import { chooseDefaultPreset, loadScenario } from '../scenario/load.js'
 import { makePlan } from '../scenario/plan.js'
 import { writePlanFile } from '../scenario/plan-file.js'
-import type { Scenario } from '../scenario/types.js'
-import { parseTarget } from '../target.js'
+import { parseTargets } from '../target.js'
 import { readEnvironment } from '../telemetry/environment.js'
 import { Interrupt } from './interrupt.js'
 import { measureCeilings } from './kernels.js'
@@ -25,7 +24,7 @@ import { prepareMachine } from './run-prepare.js'
 export async function runCommand(scenarioName: string | null, flags: Record<string, unknown>): Promise<number> {
   const request = parseRunRequest(scenarioName, flags)
   const progress = new Progress(request.quiet)
-  const targets = request.targets.map(parseTarget)
+  const targets = parseTargets(request.targets)
   const machine = await prepareMachine(request, targets, progress)
   const scenario = loadScenario({
     source: request.scenario ?? chooseDefaultPreset(machine.backend),
