@@ -21,6 +21,7 @@ conformanceSuite('scripted engine', async (options: TargetOptions = {}): Promise
       },
       resume: () => engine.resume(),
     },
+    pooledKv: true,
     close,
   }
 })

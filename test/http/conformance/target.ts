@@ -22,6 +22,8 @@ export interface Target {
   vocabSize: number
   /** The scripted engine's controls; null for a real engine. */
   script: { kill(): void; resume(): void; pause(): void } | null
+  /** Sequences share one KV pool, which may be smaller than the context. */
+  pooledKv: boolean
   close(): Promise<void>
 }
 
