@@ -41,13 +41,4 @@ int32_t attention_decode(kn_device *device, AttentionArguments arguments, int he
 double attention_decode_workspace(const kn_device *device, int head_dim);
 int32_t attention_prefill(kn_device *device, AttentionArguments arguments, int head_dim, int tokens);
 
-/* Lets the kernel take nearly all of the L1 as shared memory, so that two blocks fit an SM. Once per kernel. */
-template <typename Kernel>
-static int32_t prefer_shared(kn_device *device, const char *name, Kernel *kernel) {
-  if (device->largeShared.count(reinterpret_cast<const void *>(kernel)) != 0) return KN_OK;
-  const cudaError_t code = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributePreferredSharedMemoryCarveout,
-                                                cudaSharedmemCarveoutMaxShared);
-  return code == cudaSuccess ? KN_OK : fail_cuda(device, name, code);
-}
-
 #endif

@@ -158,7 +158,6 @@ static int blocks_of(const kn_device *device, size_t shared_bytes) {
 template <int D, int ROWS, int STAGES>
 static int32_t launch_decode(kn_device *device, const AttentionArguments &a) {
   const size_t bytes = kDecodeWarps * STAGES * 2 * kRunKeys * D * 2 + Handover<D>::bytes(a.heads / a.kv_heads);
-  KN_TRY(prefer_shared(device, "kn_attention (decode)", attention_decode_kernel<D, ROWS, STAGES>));
   const dim3 grid(blocks_of(device, bytes)), block(kDecodeWarps * 32);
   return launch(device, "kn_attention (decode)", attention_decode_kernel<D, ROWS, STAGES>, grid, block, bytes, a);
 }

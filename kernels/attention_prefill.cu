@@ -215,7 +215,6 @@ template <int D>
 static int32_t launch_prefill(kn_device *device, const AttentionArguments &a, int tokens) {
   const size_t bytes = (kTileRows + 4 * kTileKeys) * D * 2;
   const long long tiles = static_cast<long long>(tokens) * (a.heads / a.kv_heads) / kTileRows + (a.rows - a.first_row);
-  KN_TRY(prefer_shared(device, "kn_attention (prefill)", attention_prefill_kernel<D>));
   const dim3 grid(static_cast<unsigned>(tiles * a.kv_heads));
   return launch(device, "kn_attention (prefill)", attention_prefill_kernel<D>, grid, dim3(kPrefillThreads), bytes, a);
 }

@@ -120,6 +120,26 @@ int32_t fail_cuda(kn_device *device, const char *where, cudaError_t code) {
   return fail(device, KN_LAUNCH_FAILED, "%s: %s: %s; the device is lost", where, cudaGetErrorName(code), cudaGetErrorString(code));
 }
 
+int32_t fail_launch(kn_device *device, const char *name, dim3 grid, dim3 block, size_t sharedBytes, cudaError_t code) {
+  char where[256];
+  snprintf(where, sizeof where, "%s, grid %u x %u x %u, block %u x %u x %u, %zu bytes of dynamic shared memory", name, grid.x, grid.y, grid.z,
+           block.x, block.y, block.z, sharedBytes);
+  return fail_cuda(device, where, code);
+}
+
+/* A limit above sharedBytesMax less the static part is refused (cudaErrorInvalidValue), so that part is asked for first. */
+cudaError_t allow_large_shared(kn_device *device, const void *kernel) {
+  if (device->largeShared.count(kernel) != 0) return cudaSuccess;
+  cudaFuncAttributes attributes{};
+  cudaError_t code = cudaFuncGetAttributes(&attributes, kernel);
+  if (code != cudaSuccess) return code;
+  code = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              static_cast<int>(device->sharedBytesMax - attributes.sharedSizeBytes));
+  if (code == cudaSuccess) code = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+  if (code == cudaSuccess) device->largeShared.insert(kernel);
+  return code;
+}
+
 int32_t begin_call(kn_device *device) {
   if (device == nullptr) return fail(nullptr, KN_INVALID_ARGUMENT, "no device");
   if (device->lost) return KN_LAUNCH_FAILED;

@@ -31,7 +31,7 @@ struct kn_device {
   cudaDeviceProp properties{};
   int multiprocessors = 0;
   int capability = 0;         /* 10 * major + minor: 80, 86, 89, 90 */
-  size_t sharedBytesMax = 0;  /* dynamic shared memory a block may ask for */
+  size_t sharedBytesMax = 0;  /* shared memory a block may ask for, its static part included */
   bool deterministic = false; /* a row's bits do not depend on the batch it stands in */
   bool pdl = false;           /* launch with programmatic stream serialization */
   bool capturing = false;     /* between kn_graph_begin and kn_graph_end */
@@ -46,7 +46,7 @@ struct kn_device {
   std::set<kn_addr> hostBuffers;     /* of kn_host_alloc */
   std::vector<cudaEvent_t> events;
   std::vector<cudaGraphExec_t> graphs;
-  std::set<const void *> largeShared; /* kernels whose dynamic shared memory limit is raised already */
+  std::set<const void *> largeShared; /* kernels that went through allow_large_shared */
   Matmul *matmul = nullptr;
 };
 
@@ -56,6 +56,8 @@ struct kn_device {
 int32_t fail(kn_device *device, int32_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A failed CUDA call: out of memory stays an ordinary error; anything else loses the device. */
 int32_t fail_cuda(kn_device *device, const char *where, cudaError_t code);
+/* The same for a launch, with its extents. */
+int32_t fail_launch(kn_device *device, const char *name, dim3 grid, dim3 block, size_t sharedBytes, cudaError_t code);
 /* Refuses a null or lost device; counts the operation for the "launch:N" fault. */
 int32_t begin_operation(kn_device *device, const char *name);
 int32_t begin_call(kn_device *device);
@@ -91,15 +93,19 @@ static inline bool aligned16(kn_addr address) { return (address & 15) == 0; }
 
 /* ---- launching ------------------------------------------------------------------------------------------------------- */
 
+/* Raises the kernel's limit of dynamic shared memory to all that its static part leaves, and asks for the L1's room so that several
+ * blocks fit an SM. Once per kernel and device; allowed while a graph is recorded. */
+cudaError_t allow_large_shared(kn_device *device, const void *kernel);
+constexpr size_t kLargeShared = 32 * 1024; /* beyond it a static part might take the sum over the unasked 48 KiB */
+
 /* Launches on the device's stream, raises the kernel's shared memory limit when needed, checks the error. */
 template <typename... Parameters, typename... Arguments>
 static int32_t launch(kn_device *device, const char *name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
                       size_t sharedBytes, Arguments &&...arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return KN_OK;
-  if (sharedBytes > 48 * 1024 && device->largeShared.insert(reinterpret_cast<const void *>(kernel)).second) {
-    const cudaError_t code = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                  static_cast<int>(device->sharedBytesMax));
-    if (code != cudaSuccess) return fail_cuda(device, name, code);
+  if (sharedBytes > kLargeShared) {
+    const cudaError_t code = allow_large_shared(device, reinterpret_cast<const void *>(kernel));
+    if (code != cudaSuccess) return fail_launch(device, name, grid, block, sharedBytes, code);
   }
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -112,8 +118,7 @@ static int32_t launch(kn_device *device, const char *name, void (*kernel)(Parame
   config.attrs = &attribute;
   config.numAttrs = device->pdl ? 1 : 0;
   const cudaError_t code = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-  if (code != cudaSuccess) return fail_cuda(device, name, code);
-  return KN_OK;
+  return code == cudaSuccess ? KN_OK : fail_launch(device, name, grid, block, sharedBytes, code);
 }
 
 /* Waits until the kernels before this one on the stream have ended and their writes are visible. */

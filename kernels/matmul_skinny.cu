@@ -219,7 +219,7 @@ static int32_t launch_skinny(kn_device *device, const MatmulProblem &p, bool dry
   if (blocks > kRangesMax) blocks = kRangesMax;
   if (blocks > pieces) blocks = pieces;
   const size_t partials = static_cast<size_t>(blocks) * 2 * ROWS * TOKENS * 8 * sizeof(float);
-  if (bytes > device->sharedBytesMax || fitting < 1 || partials > device->matmul->workspaceBytes)
+  if (bytes + 128 > device->sharedBytesMax || fitting < 1 || partials > device->matmul->workspaceBytes)
     return dry ? KN_UNSUPPORTED : fail(device, KN_UNSUPPORTED, "kn_matmul: the skinny kernel needs %zu bytes of workspace, %zu of shared memory", partials, bytes);
   if (dry) return KN_OK;
   const SkinnyArguments a{p.out, p.in, p.weight, p.bias, static_cast<float4 *>(device->matmul->workspace), p.m, p.n, p.k, steps, pieces, p.f32};
