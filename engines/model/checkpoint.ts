@@ -151,28 +151,32 @@ function ggufViews(file: FileReader, header: GgufHeader, config: ModelConfig): M
 }
 
 /** gguf-py/gguf/tensor_mapping.py, for the two architectures. */
-const GGUF_LAYER_NAMES: Readonly<Record<string, string>> = {
-  attn_norm: 'input_layernorm',
-  attn_q: 'self_attn.q_proj',
-  attn_k: 'self_attn.k_proj',
-  attn_v: 'self_attn.v_proj',
-  attn_output: 'self_attn.o_proj',
-  ffn_norm: 'post_attention_layernorm',
-  ffn_gate: 'mlp.gate_proj',
-  ffn_up: 'mlp.up_proj',
-  ffn_down: 'mlp.down_proj',
-}
-const GGUF_NAMES: Readonly<Record<string, string>> = {
-  'token_embd.weight': 'model.embed_tokens.weight',
-  'output_norm.weight': 'model.norm.weight',
-  'output.weight': 'lm_head.weight',
-}
+const GGUF_LAYER_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    attn_norm: 'input_layernorm',
+    attn_q: 'self_attn.q_proj',
+    attn_k: 'self_attn.k_proj',
+    attn_v: 'self_attn.v_proj',
+    attn_output: 'self_attn.o_proj',
+    ffn_norm: 'post_attention_layernorm',
+    ffn_gate: 'mlp.gate_proj',
+    ffn_up: 'mlp.up_proj',
+    ffn_down: 'mlp.down_proj',
+  }),
+)
+const GGUF_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'token_embd.weight': 'model.embed_tokens.weight',
+    'output_norm.weight': 'model.norm.weight',
+    'output.weight': 'lm_head.weight',
+  }),
+)
 
 function transformersName(name: string): string {
   const layer = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name)
-  const known = layer === null ? undefined : GGUF_LAYER_NAMES[layer[2]!]
+  const known = layer === null ? undefined : GGUF_LAYER_NAMES.get(layer[2]!)
   if (layer !== null && known !== undefined) return `model.layers.${layer[1]}.${known}.${layer[3]}`
-  return GGUF_NAMES[name] ?? name
+  return GGUF_NAMES.get(name) ?? name
 }
 
 /** Closes the files when opening fails. */

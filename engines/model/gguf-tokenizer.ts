@@ -48,7 +48,7 @@ function startsWith(bos: string, id: number): object {
 /** Byte-level BPE as GPT-2, with the split of the model's own tokenizer.json. */
 function byteLevelModel(vocabulary: GgufVocabulary): Record<string, unknown> {
   const { tokens, merges, preTokenizer, path } = vocabulary
-  const split = PRE_TOKENIZERS[preTokenizer]
+  const split = Object.hasOwn(PRE_TOKENIZERS, preTokenizer) ? PRE_TOKENIZERS[preTokenizer] : undefined
   if (split === undefined) {
     const known = Object.keys(PRE_TOKENIZERS).join(', ')
     throw malformed(path, 'tokenizer.ggml.pre', `${JSON.stringify(preTokenizer)}; known: ${known}`)

@@ -86,7 +86,7 @@ function checkMetadata(file: FileReader, metadata: unknown): void {
 function readTensor(file: FileReader, name: string, entry: unknown, dataStart: number): TensorView {
   if (!isRecord(entry)) throw malformed(file, name, 'is not an object')
   const { dtype, shape, data_offsets: offsets } = entry
-  const type = typeof dtype === 'string' ? DTYPES[dtype] : undefined
+  const type = typeof dtype === 'string' && Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : undefined
   if (type === undefined) throw malformed(file, name, `has the unknown dtype ${JSON.stringify(dtype)}`)
   if (!isCounts(shape)) throw shapeError(file, name, 'its shape is not a list of whole numbers')
   if (shape.length > MAX_DIMENSIONS) throw shapeError(file, name, `it has ${shape.length} dimensions, at most 8`)

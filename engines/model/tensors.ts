@@ -98,12 +98,12 @@ function readConverted(view: TensorView, out: Float32Array | Uint16Array): void 
   }
 }
 
-/** Nearest even, on the bits. */
+/** Nearest even, on the bits, in 32-bit integer arithmetic throughout. */
 function roundToBf16(source: Float32Array, out: Uint16Array, from: number, count: number): void {
-  const bits = new Uint32Array(source.buffer, source.byteOffset, count)
+  const bits = new Int32Array(source.buffer, source.byteOffset, count)
   for (let i = 0; i < count; i++) {
     const value = bits[i]!
-    out[from + i] = (value + 0x7fff + ((value >>> 16) & 1)) >>> 16
+    out[from + i] = ((value + 0x7fff + ((value >>> 16) & 1)) | 0) >>> 16
   }
 }
 
