@@ -1,0 +1,60 @@
+import { targetHue } from '../charts/chart.js'
+import { contextLines, noticeLines, reasonLines, validityLine } from '../context.js'
+import { formatInterval, formatNumber, formatRatio } from '../format.js'
+import { headline, intervalNote } from '../headline.js'
+import { type ReportInput, type TargetView, targetViews } from '../input.js'
+import { html, type Markup, raw } from '../markup.js'
+
+/** The finding in words, whether it counts, what it was measured on, and a tile per target. */
+export function pageHeader(input: ReportInput): Markup {
+  const { manifest } = input.run
+  return html`<header>
+<p class="kicker">Run ${manifest.id} · ${manifest.startedAt.slice(0, 16).replace('T', ' ')} UTC</p>
+<h1>${headline(input)}</h1>
+<p class="quiet">${intervalNote(input)}</p>
+${badges(input)}
+${reasons(input)}
+<div class="tiles">${targetViews(input).map(tile)}</div>
+</header>`
+}
+
+function badges(input: ReportInput): Markup {
+  const { summary, run } = input
+  const first = run.manifest.targets[0]
+  const facts = contextLines(input)
+  const fact = (label: string) => facts.filter(([name]) => name === label).map(([, text]) => text)
+  const texts = [
+    ...fact('device'),
+    ...(first === undefined ? [] : [...new Set(run.manifest.targets.map((target) => target.model))]),
+    ...fact('weights'),
+    run.manifest.scenarioLine,
+  ]
+  return html`<ul class="badges"><li class="${summary.verdict.validity}">${summary.verdict.validity}</li>${
+    run.manifest.status === 'complete' ? null : html`<li class="INVALID">PARTIAL</li>`
+  }${texts.map((text) => html`<li>${text}</li>`)}</ul><p class="quiet">${validityLine(input)}.</p>`
+}
+
+function reasons(input: ReportInput): Markup | null {
+  const lines = reasonLines(input)
+  const grave = lines.filter((line) => line.severity !== 'note')
+  const notes = [...lines.filter((line) => line.severity === 'note').map((line) => line.text), ...noticeLines(input)]
+  return html`${
+    grave.length === 0
+      ? null
+      : html`<ul class="reasons ${grave.some((line) => line.severity === 'invalid') ? 'invalid' : ''}">${grave.map((line) => html`<li>${line.text}<small>Fix: ${line.fix}</small></li>`)}</ul>`
+  }${notes.length === 0 ? null : html`<ul class="reasons notes">${notes.map((line) => html`<li>${line}</li>`)}</ul>`}`
+}
+
+function tile({ info, summary, throughput }: TargetView, index: number): Markup {
+  const interval =
+    summary === null
+      ? ''
+      : formatInterval(summary.outputTokensPerSecondLow, summary.outputTokensPerSecondHigh, formatNumber)
+  const ratio = throughput === null ? '' : `${formatRatio(throughput.ratio)} ${throughput.base}`
+  return html`<div class="tile" style="--tone:${raw(targetHue(index))}">
+<h2>${info.name}</h2>
+<p class="figure">${formatNumber(summary?.outputTokensPerSecond ?? null)} <small>output tok/s ${interval}</small></p>
+<p class="minor">${ratio === '' ? 'base of the comparison' : ratio}</p>
+<p class="minor">TTFT p50 ${formatNumber(summary?.ttftP50Ms ?? null)} ms · TPOT p50 ${formatNumber(summary?.tpotP50Ms ?? null)} ms</p>
+</div>`
+}
