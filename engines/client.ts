@@ -54,6 +54,7 @@ export function startEngine(
 interface Pending {
   id: string
   listener: OutputListener
+  arrivalNs: number
 }
 
 /** The engine behind its worker thread: commands are posted and a doorbell rung, outputs come once a step. */
@@ -96,7 +97,7 @@ class WorkerEngine implements EngineClient {
     const refusal = admissionError(request, { maxModelLen, kvCapacityTokens })
     if (refusal !== null) return refusal
     const handle = this.#nextHandle++
-    this.#pending.set(handle, { id: request.id, listener })
+    this.#pending.set(handle, { id: request.id, listener, arrivalNs: request.arrivalNs })
     this.#handles.set(request.id, handle)
     const health = this.#health
     if (health.state !== 'ready') {
@@ -161,6 +162,7 @@ class WorkerEngine implements EngineClient {
       if (reason !== null) this.#forget(ints[at]!)
       const token = ints[at + 1]!
       const stopToken = ints[at + 3]!
+      const queuedUs = ints[at + 5]!
       pending.listener({
         tokenIds: token < 0 ? [] : [token],
         logprobs: values,
@@ -168,6 +170,7 @@ class WorkerEngine implements EngineClient {
         stopTokenId: stopToken < 0 ? null : stopToken,
         cachedTokens: ints[at + 4]!,
         error: reason === 'error' ? 'the engine refused the request' : null,
+        scheduledNs: queuedUs < 0 ? 0 : pending.arrivalNs + queuedUs * 1000,
       })
     }
   }
@@ -181,6 +184,8 @@ class WorkerEngine implements EngineClient {
   #die(detail: string): void {
     if (this.#health.state === 'dead') return
     this.#health = { state: 'dead', detail }
+    this.#stats.set('running', 0)
+    this.#stats.set('waiting', 0)
     for (const handle of [...this.#pending.keys()]) this.#end(handle, 'error', `the engine has died: ${detail}`)
   }
 

@@ -64,7 +64,7 @@ export interface TokenOutput {
   cachedTokens: number
   /** With finishReason 'error': one line for the client. */
   error: string | null
-  /** CLOCK_MONOTONIC ns when the sequence was first put into a step; with its first output, for /metrics (queue and prefill time). */
+  /** CLOCK_MONOTONIC ns when the sequence was first put into a step; absent or 0: not told. For /metrics (queue and prefill time). */
   scheduledNs?: number
 }
 

@@ -134,9 +134,10 @@ export class EngineLoop {
   /** A sequence's token comes out of commit(). */
   #deliver(sequence: Sequence, token: number, reason: FinishReason | null, sample: number): void {
     const { stats } = this.#parts
-    const { id, topLogprobs } = sequence.request
+    const { id, topLogprobs, arrivalNs } = sequence.request
     const handle = this.#handles.get(id)!
-    this.#outputs.push(handle, token, reason, reason === 'stop' ? token : -1, sequence.cachedTokens)
+    const queuedUs = Math.max(0, Math.min((sequence.scheduledNs - arrivalNs) / 1000, 0x7fff_ffff))
+    this.#outputs.push(handle, token, reason, reason === 'stop' ? token : -1, sequence.cachedTokens, queuedUs)
     if (topLogprobs >= 0) this.#outputs.addLogprobs(logprobsOf(this.#result!, sample, topLogprobs))
     stats.add('generationTokens', 1)
     if (sequence.length - sequence.promptLength === 1) {

@@ -1,7 +1,7 @@
 import type { FinishReason, TokenLogprobs } from './engine.js'
 
-/** Int32 elements of one output: handle, token (-1: none), finish code, stop token (-1: none), cached tokens. */
-export const OUTPUT_INTS = 5
+/** Int32 elements of one output: handle, token (-1: none), finish code, stop token (-1: none), cached tokens, us queued (-1: untold). */
+export const OUTPUT_INTS = 6
 
 export const FINISH_CODES = ['none', 'stop', 'length', 'abort', 'error'] as const
 
@@ -24,7 +24,15 @@ export class OutputBatch {
     return this.#count
   }
 
-  push(handle: number, token: number, reason: FinishReason | null, stopToken: number, cachedTokens: number): void {
+  /** `queuedUs`: from the request's arrival to its first step. */
+  push(
+    handle: number,
+    token: number,
+    reason: FinishReason | null,
+    stopToken: number,
+    cachedTokens: number,
+    queuedUs = -1,
+  ): void {
     const at = this.#count * OUTPUT_INTS
     if (at === this.#ints.length) this.#grow()
     this.#ints[at] = handle
@@ -32,6 +40,7 @@ export class OutputBatch {
     this.#ints[at + 2] = reason === null ? 0 : FINISH_CODES.indexOf(reason)
     this.#ints[at + 3] = stopToken
     this.#ints[at + 4] = cachedTokens
+    this.#ints[at + 5] = queuedUs
     this.#count++
   }
 
