@@ -103,7 +103,8 @@ async function driveLoad(
       target: loadTarget(input, target),
       ...(input.request.loadWorkers === null ? {} : { workers: input.request.loadWorkers }),
       keepOutput: input.request.keepOutput,
-      salt: `${input.run.manifest.id}/${input.index}`,
+      // One salt a repeat: every target gets the same bytes, so that greedy answers can be compared; a repeat gets new ones.
+      salt: `${input.run.manifest.id}/${input.repeat}`,
       signal: input.signal,
       onRecord: (record) => block.writeRecord(record),
       onProgress: (state) =>
