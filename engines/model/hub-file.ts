@@ -128,10 +128,8 @@ function statusError(repository: string, entry: ListFileEntry, status: number): 
 }
 
 function transferError(repository: string, entry: ListFileEntry, cause: unknown): ModelError {
-  if (cause instanceof ModelError) return cause
-  if (cause instanceof HubApiError && (cause.statusCode === 401 || cause.statusCode === 403)) {
-    return statusError(repository, entry, cause.statusCode) as ModelError
-  }
+  const known = cause instanceof HubApiError ? statusError(repository, entry, cause.statusCode) : cause
+  if (known instanceof ModelError) return known
   return new ModelError(
     'download_failed',
     `hf:${repository}: ${entry.path}: ${(cause as Error).message}`,
