@@ -58,7 +58,7 @@ interface Pending {
 }
 
 /** The engine behind its worker thread: commands are posted and a doorbell rung, outputs come once a step. */
-class WorkerEngine implements EngineClient {
+export class WorkerEngine implements EngineClient {
   readonly #worker: Worker
   readonly #stats: StatsBlock
   readonly #doorbell: Int32Array
