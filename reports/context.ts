@@ -61,7 +61,7 @@ export function noticeLines({ run, summary }: ReportInput): string[] {
 export function validityLine({ run, summary }: ReportInput): string {
   const partial = run.manifest.status === 'complete' ? '' : ' (PARTIAL: the run did not end)'
   const blocks = counted(summary.blocks.length, 'block')
-  return `${summary.verdict.validity}${partial}, ${blocks}, ${formatCount(summary.blocks.reduce((sum, block) => sum + block.requestsOk, 0))} requests completed`
+  return `${summary.verdict.validity}${partial}: ${blocks}, ${formatCount(summary.blocks.reduce((sum, block) => sum + block.requestsOk, 0))} requests completed`
 }
 
 function deviceOf(target: TargetInfo): string {
@@ -69,7 +69,7 @@ function deviceOf(target: TargetInfo): string {
   return target.backend === null ? where : `${where} (${target.backend} kernels)`
 }
 
-/** One line when all targets agree, else one a target. */
+/** One line when all targets agree, else one for each group of targets that do. */
 function merged(
   targets: readonly TargetInfo[],
   label: string,
@@ -77,5 +77,8 @@ function merged(
 ): [string, string][] {
   const texts = targets.map(pick)
   if (new Set(texts).size <= 1) return texts.length === 0 ? [] : [[label, texts[0]!]]
-  return targets.map((target, index) => [label, `${target.name}: ${texts[index]}`])
+  return [...new Set(texts)].map((text) => {
+    const names = targets.filter((_, index) => texts[index] === text).map((target) => target.name)
+    return [label, `${names.join(', ')}: ${text}`]
+  })
 }

@@ -6,9 +6,9 @@ import { type ReportInput, type TargetSummary, THROUGHPUT } from './input.js'
 /** The finding in one sentence: who is faster, by how much, how surely. Plain text, hostile characters removed. */
 export function headline({ summary }: ReportInput): string {
   const compared = summary.comparisons.filter((row) => row.metric === THROUGHPUT && row.ratio !== null)
-  const sentences = compared.length > 0 ? compared.map(comparisonSentence) : summary.targets.map(targetSentence)
-  const text = sentences.length === 0 ? 'No target was measured' : sentences.join('; ')
-  return cleanLine(text, 600)
+  if (compared.length > 0) return cleanLine(comparedText(compared), 600)
+  if (summary.targets.length === 0) return 'No target was measured'
+  return cleanLine(summary.targets.map(targetSentence).join('; '), 600)
 }
 
 /** What the interval is, and of what. */
@@ -19,15 +19,23 @@ export function intervalNote({ summary }: ReportInput): string {
   return `${Math.round(row.confidence * 100)}% interval of the ratio, from ${counted(row.n, 'block')} a side; the block is the unit`
 }
 
-function comparisonSentence(row: Comparison): string {
-  const ratio = [formatRatio(row.ratio), formatInterval(row.ratioLow, row.ratioHigh, formatRatio)]
-    .filter(Boolean)
-    .join(' ')
-  if (row.verdict === 'equivalent')
-    return `${row.head} and ${row.base} have equal throughput within ${row.marginPercent}%: ${ratio}`
-  const inconclusive = row.verdict === 'inconclusive' ? ' (inconclusive)' : ''
-  return `${row.head} gives ${ratio} the output tokens/s of ${row.base}${inconclusive}`
+/** Heads of one base share a sentence; equal ones get their own. */
+function comparedText(rows: readonly Comparison[]): string {
+  const equal = rows.filter((row) => row.verdict === 'equivalent')
+  const different = rows.filter((row) => row.verdict !== 'equivalent')
+  const factors = different.map((row, index) => {
+    const inconclusive = row.verdict === 'inconclusive' ? ' (inconclusive)' : ''
+    return `${row.head} ${index === 0 ? 'gives ' : ''}${ratioText(row)}${inconclusive}`
+  })
+  const sentences = equal.map(
+    (row) => `${row.head} and ${row.base} have equal throughput within ${row.marginPercent}%: ${ratioText(row)}`,
+  )
+  if (factors.length > 0) sentences.unshift(`${factors.join(', ')} the output tokens/s of ${different[0]!.base}`)
+  return sentences.join('; ')
 }
+
+const ratioText = (row: Comparison): string =>
+  [formatRatio(row.ratio), formatInterval(row.ratioLow, row.ratioHigh, formatRatio)].filter(Boolean).join(' ')
 
 function targetSentence(target: TargetSummary): string {
   if (target.outputTokensPerSecond === null) return `${target.target}: no throughput could be measured`

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { gzipSync } from 'node:zlib'
 import { allCharts } from './charts/all.js'
 import { cleanLine, jsonForHtml } from './clean.js'
 import { headline } from './headline.js'
@@ -25,7 +26,7 @@ export interface HtmlOptions {
  */
 export async function renderHtml(
   input: ReportInput,
-  options: HtmlOptions = { data: 'requests', includeText: false },
+  options: HtmlOptions = { data: 'auto', includeText: false },
 ): Promise<string> {
   const charts = new Map<string, RenderedChart>()
   for (const chart of allCharts(input)) charts.set(chart.id, await renderChart(chart))
@@ -60,7 +61,8 @@ ${downloadsSection(requests)}
 ${footer(input)}
 </main>
 <div id="tip" role="tooltip" hidden></div>
-<script type="application/json" id="data">${raw(jsonForHtml(pageData(input, charts)))}</script>
+<script type="application/json" id="data">${raw(jsonForHtml({ manifest: input.run.manifest, summary: input.summary }))}</script>
+<script type="text/plain" id="charts">${raw(packCharts(charts))}</script>
 ${requests === null ? null : html`<script type="text/plain" id="requests">${raw(requests.base64)}</script>`}
 <script>${raw(script)}</script>
 </body>
@@ -113,9 +115,8 @@ function footer({ run }: ReportInput): Markup {
   return html`<footer>Made by bench ${manifest.environment.benchVersion} from the stored raw records of run ${manifest.id}. Every figure on this page can be computed again from them: <code>bench report ${cleanLine(manifest.id, 80)}</code>. This page makes no network request.</footer>`
 }
 
-function pageData(input: ReportInput, charts: ReadonlyMap<string, RenderedChart>): unknown {
-  return {
-    result: { manifest: input.run.manifest, summary: input.summary },
-    charts: Object.fromEntries([...charts].map(([id, { chart, vega }]) => [id, { vega, readout: chart.readout }])),
-  }
+/** The compiled specifications, gzip and base64: the summary stays readable, this need not. */
+function packCharts(charts: ReadonlyMap<string, RenderedChart>): string {
+  const specs = Object.fromEntries([...charts].map(([id, { chart, vega }]) => [id, { vega, readout: chart.readout }]))
+  return gzipSync(JSON.stringify(specs), { level: 9 }).toString('base64')
 }

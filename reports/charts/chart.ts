@@ -32,8 +32,8 @@ export interface ChartTable {
   rows: string[][]
 }
 
-/** Drawing width of a full-width chart, px: the page's column less the axis. */
-export const FULL_WIDTH = 920
+/** Drawing width of a full-width chart with an axis at its left, px: it fills the page's column. */
+export const FULL_WIDTH = 936
 
 /** Rows of `s` that the legend has switched off are left out. Goes with the parameter of `withToggles`. */
 export const NOT_HIDDEN = { filter: 'indexof(hidden, datum.s) < 0' }

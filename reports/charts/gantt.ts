@@ -93,9 +93,9 @@ function panel(
     scale: { domain: [0, endSecs], nice: false },
     axis: { labels: last, grid: true, tickCount: 10 },
   })
-  const rowHeight = rows.length > 60 ? 3 : rows.length > 30 ? 5 : 8
+  const rowHeight = rows.length > 60 ? 4 : rows.length > 30 ? 5 : 8
   return {
-    width: FULL_WIDTH,
+    width: FULL_WIDTH + 44,
     height: Math.max(40, rows.length * rowHeight),
     title: { text: `${block.name}: ${counted(requests.length, 'request')} in ${block.durationSecs.toFixed(1)} s` },
     data: { name: `requests-${block.series}`, values },

@@ -55,7 +55,7 @@ function histogram(name: string, values: readonly number[]): ChartSpec {
         field: 'from',
         type: 'quantitative',
         title: name,
-        bin: { binned: true, step: width },
+        bin: { binned: true },
         axis: { tickCount: 7, grid: false },
       },
       x2: { field: 'to' },

@@ -1,6 +1,5 @@
 import { cleanLine } from '../clean.js'
 import { counted, formatInterval, formatNumber } from '../format.js'
-import { headline } from '../headline.js'
 import { type ReportInput, targetViews } from '../input.js'
 import { type Chart, FULL_WIDTH, rounded, targetColor, withTheme } from './chart.js'
 
@@ -34,20 +33,22 @@ export function throughputChart(input: ReportInput): Chart | null {
     title: null,
     axis: { labelFontSize: 12, labelColor: 'var(--fg)', maxExtent: 130, minExtent: 60, labelLimit: 130 },
   }
+  const end = (row: (typeof bars)[number]) =>
+    Math.max(row.high, ...dots.filter((dot) => dot.s === row.s).map((dot) => dot.value))
+  const top = Math.max(...bars.map(end), ...limits.map((limit) => limit.limit / 1.1))
   const x = (field: string) => ({
     field,
     type: 'quantitative',
     title: 'output tokens/s',
+    scale: { domain: [0, top * 1.18], nice: false },
     axis: { grid: true, tickCount: 6 },
   })
   const color = targetColor(views.length)
-  const end = (row: (typeof bars)[number]) =>
-    Math.max(row.high, ...dots.filter((dot) => dot.s === row.s).map((dot) => dot.value))
   return {
     id: 'throughput',
-    title: headline(input),
-    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}. Higher is better.`,
-    legend: limits.length > 0 ? [{ label: 'physical limit of the device', color: 'var(--fg)', series: null }] : [],
+    title: `Output tokens per second: ${bars.map((bar) => `${bar.target} ${formatNumber(bar.value)}`).join(', ')}`,
+    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}${limits.length > 0 ? '; dashed tick: what the device allows' : ''}. Higher is better.`,
+    legend: [],
     readout: null,
     table: {
       head: ['target', 'output tok/s', 'interval', 'limit tok/s'],

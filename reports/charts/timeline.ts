@@ -167,7 +167,7 @@ function panelSpec(panel: Panel, name: string, endSecs: number, targets: number,
     field: 'v',
     type: 'quantitative',
     title: null,
-    scale: panel.max === null ? { zero: panel.id !== 'clock' } : { domain: [0, panel.max] },
+    scale: panel.max === null ? { zero: panel.id !== 'clock' } : { domain: [0, panel.max * 1.04], nice: false },
     axis: { tickCount: 3, format: '~s' },
   }
   const dashed = panel.points.some((point) => point.line === 'dashed')

@@ -10,7 +10,7 @@ export function comparisonSection(input: ReportInput): Markup {
   const { targets, rows, footnotes } = comparisonTable(input)
   const { comparisons } = input.summary
   const label = (row: (typeof rows)[number]) =>
-    html`${row.label} <small>${row.better === null ? row.meaning : `${row.meaning}; ${row.better} is better`}</small>`
+    html`${row.label}<small>${row.better === null ? row.meaning : `${row.meaning}; ${row.better} is better`}</small>`
   return html`${table(
     ['', ...targets],
     rows.map((row) => [

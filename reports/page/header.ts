@@ -11,7 +11,7 @@ export function pageHeader(input: ReportInput): Markup {
   return html`<header>
 <p class="kicker">Run ${manifest.id} · ${manifest.startedAt.slice(0, 16).replace('T', ' ')} UTC</p>
 <h1>${headline(input)}</h1>
-<p class="quiet">${intervalNote(input)}</p>
+<p class="quiet">${[intervalNote(input), validityLine(input)].filter(Boolean).join('. ')}.</p>
 ${badges(input)}
 ${reasons(input)}
 <div class="tiles">${targetViews(input).map(tile)}</div>
@@ -23,15 +23,16 @@ function badges(input: ReportInput): Markup {
   const first = run.manifest.targets[0]
   const facts = contextLines(input)
   const fact = (label: string) => facts.filter(([name]) => name === label).map(([, text]) => text)
+  const weights = fact('weights').map((text) => `weights: ${text}`)
   const texts = [
     ...fact('device'),
     ...(first === undefined ? [] : [...new Set(run.manifest.targets.map((target) => target.model))]),
-    ...fact('weights'),
+    ...weights,
     run.manifest.scenarioLine,
   ]
   return html`<ul class="badges"><li class="${summary.verdict.validity}">${summary.verdict.validity}</li>${
     run.manifest.status === 'complete' ? null : html`<li class="INVALID">PARTIAL</li>`
-  }${texts.map((text) => html`<li>${text}</li>`)}</ul><p class="quiet">${validityLine(input)}.</p>`
+  }${texts.map((text) => html`<li>${text}</li>`)}</ul>`
 }
 
 function reasons(input: ReportInput): Markup | null {
@@ -50,11 +51,11 @@ function tile({ info, summary, throughput }: TargetView, index: number): Markup 
     summary === null
       ? ''
       : formatInterval(summary.outputTokensPerSecondLow, summary.outputTokensPerSecondHigh, formatNumber)
-  const ratio = throughput === null ? '' : `${formatRatio(throughput.ratio)} ${throughput.base}`
+  const ratio = throughput === null ? '' : `${formatRatio(throughput.ratio)} of ${throughput.base}`
   return html`<div class="tile" style="--tone:${raw(targetHue(index))}">
 <h2>${info.name}</h2>
-<p class="figure">${formatNumber(summary?.outputTokensPerSecond ?? null)} <small>output tok/s ${interval}</small></p>
-<p class="minor">${ratio === '' ? 'base of the comparison' : ratio}</p>
+<p class="figure">${formatNumber(summary?.outputTokensPerSecond ?? null)} <small>output tok/s</small></p>
+<p class="minor">${[interval, ratio === '' ? 'base of the comparison' : ratio].filter(Boolean).join(' · ')}</p>
 <p class="minor">TTFT p50 ${formatNumber(summary?.ttftP50Ms ?? null)} ms · TPOT p50 ${formatNumber(summary?.tpotP50Ms ?? null)} ms</p>
 </div>`
 }

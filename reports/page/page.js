@@ -2,7 +2,8 @@
 // tooltips, zoom, legend toggles, the theme button and downloads. Text from the run only ever becomes textContent.
 /* global vega */
 ;(() => {
-  const data = JSON.parse(document.getElementById('data').textContent)
+  const result = JSON.parse(document.getElementById('data').textContent)
+  const charts = unpack(document.getElementById('charts').textContent).then(JSON.parse)
   const root = document.documentElement
   root.classList.add('scripted')
   const tip = document.getElementById('tip')
@@ -14,18 +15,18 @@
 
   /** Charts come alive when they come near the view: the first paint needs no script. */
   function prepareFigure(figure) {
-    const chart = data.charts[figure.dataset.chart]
+    const chart = charts.then((all) => all[figure.dataset.chart])
     const observer = new IntersectionObserver(
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return
         observer.disconnect()
-        hydrate(figure, chart)
+        chart.then((ready) => hydrate(figure, ready))
       },
       { rootMargin: '400px' },
     )
     observer.observe(figure)
     for (const button of figure.querySelectorAll('[data-save]'))
-      button.addEventListener('click', () => saveChart(figure, chart, button.dataset.save))
+      button.addEventListener('click', async () => saveChart(figure, await chart, button.dataset.save))
   }
 
   async function hydrate(figure, chart) {
@@ -164,10 +165,10 @@
   }
 
   const downloads = {
-    result: () => save(`${data.result.manifest.id}.json`, 'application/json', JSON.stringify(data.result, null, 2)),
+    result: () => save(`${result.manifest.id}.json`, 'application/json', JSON.stringify(result, null, 2)),
     requests: async () => {
       const text = await unpack(document.getElementById('requests').textContent)
-      save(`${data.result.manifest.id}-requests.jsonl`, 'application/jsonl', text)
+      save(`${result.manifest.id}-requests.jsonl`, 'application/jsonl', text)
     },
   }
 
@@ -178,7 +179,7 @@
   }
 
   function saveChart(figure, chart, kind) {
-    const name = `${data.result.manifest.id}-${figure.dataset.chart}`
+    const name = `${result.manifest.id}-${figure.dataset.chart}`
     if (kind === 'svg') save(`${name}.svg`, 'image/svg+xml', standaloneSvg(figure))
     if (kind === 'spec') save(`${name}.vg.json`, 'application/json', JSON.stringify(chart.vega, null, 1))
     if (kind === 'csv') save(`${name}.csv`, 'text/csv', toCsv(chart.vega))

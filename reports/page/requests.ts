@@ -3,7 +3,8 @@ import { Failure } from '../../src/failure.js'
 import type { RunData } from '../../src/result/read.js'
 import { counted, formatBytes } from '../format.js'
 
-export type ReportData = 'summary' | 'requests' | 'tokens'
+/** 'auto': requests when they are small, else summary. */
+export type ReportData = 'auto' | 'summary' | 'requests' | 'tokens'
 
 export interface PackedRequests {
   /** gzip of JSON lines, base64. */
@@ -12,6 +13,7 @@ export interface PackedRequests {
 }
 
 const MAX_BYTES = 10e6
+const AUTO_BYTES = 150e3
 
 /** The raw records that travel inside the page. Prompts and answers only when asked for. Throws Failure('usage') beyond 10 MB. */
 export function packRequests(run: RunData, data: ReportData, includeText: boolean): PackedRequests | null {
@@ -24,6 +26,7 @@ export function packRequests(run: RunData, data: ReportData, includeText: boolea
       lines.push(JSON.stringify({ block: manifest.index, target: manifest.target, ...record, ...text, ...tokens }))
     }
   const base64 = gzipSync(lines.join('\n') + '\n', { level: 9 }).toString('base64')
+  if (data === 'auto' && base64.length > AUTO_BYTES) return null
   if (base64.length > MAX_BYTES)
     throw new Failure(
       'usage',

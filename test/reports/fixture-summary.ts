@@ -52,7 +52,7 @@ function measure(block: BlockData, run: RunData): BlockMetrics {
   for (const record of block.records) outcomes[record.outcome] = (outcomes[record.outcome] ?? 0) + 1
   const builtin = run.manifest.targets.find((target) => target.name === block.manifest.target)?.kind === 'builtin'
   const gpu = run.manifest.telemetry?.gpu != null
-  const limit = builtin ? (gpu ? 2870 : 760) : null
+  const limit = builtin ? (gpu ? 9280 : 760) : null
   const e2e = ok.map((record) => (record.lastTokenNs! - record.sentNs!) / 1e6)
   const ttft = ok.map((record) => (record.firstTokenNs! - record.sentNs!) / 1e6)
   const gaps = ok.flatMap((record) => record.readNs.slice(1).map((ns, i) => (ns - record.readNs[i]!) / 1e6))

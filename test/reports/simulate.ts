@@ -44,7 +44,7 @@ export function simulate(
     : simulateStatic(lengths, concurrency, startNs, speed)
 }
 
-const KV_BLOCKS = 512
+const KV_BLOCKS = 4096
 
 function simulatePaged(lengths: readonly Lengths[], concurrency: number, startNs: number, speed: Speed): Simulation {
   const all = lengths.map((length, index) => request(length, index))
@@ -149,7 +149,7 @@ function step(
   rows = live.length,
 ): StepTraceRecord {
   const held = live.reduce((sum, entry) => sum + Math.ceil((entry.promptTokens + entry.tokenNs.length + 1) / 16), 0)
-  const kvBlocksUsed = rows > live.length || paddedTokens > 0 ? rows * (KV_BLOCKS / 16) : held
+  const kvBlocksUsed = rows > live.length || paddedTokens > 0 ? rows * 60 : held
   const scheduleNs = 20_000 + rows * 900
   const counts = { prefillTokens, decodeTokens, paddedTokens, running: rows, waiting, kvBlocksUsed }
   return {
