@@ -39,6 +39,7 @@ export function routeCases(api: () => Api): void {
     const expected = ['num_requests_running', 'num_requests_waiting', 'kv_cache_usage_perc', 'generation_tokens_total']
     const histograms = ['time_to_first_token_seconds', 'inter_token_latency_seconds', 'e2e_request_latency_seconds']
     for (const name of [...expected, ...histograms]) expect(types).toContain(`pagedbench:${name}`)
+    if (api().target.script === null) expect(text).toMatch(/:request_queue_time_seconds_count\{[^}]*\} [1-9]/)
     expect(text).toMatch(/pagedbench:time_to_first_token_seconds_bucket\{[^}]*le="\+Inf"\} [1-9]/)
   })
 
