@@ -70,7 +70,7 @@ async function buildDirectly(sources: string, folder: string): Promise<void> {
         unit(join(sources, 'simd', file), `${isa}-${basename(file)}`, [
           ...INNER_FLAGS,
           ...ISA_FLAGS[isa]!,
-          `-DKN_ISA=${isa}`,
+          `-DKN_ISA=${isa}`, `-I${sources}`,
         ]),
       ),
     )

@@ -34,8 +34,8 @@ int32_t kn_sample(kn_device *device, kn_addr tokens, kn_addr logits, kn_addr sam
         const int32_t slot = slot_of[row_of[s]];
         if (slot < 0 || slot >= slots) fail(KN_INVALID_ARGUMENT, "row_slot[%d] is %d", row_of[s], slot);
       }
-      const uint64_t space_bytes = greedy_only ? 0 : static_cast<uint64_t>(kn::SamplingSpace::bytes(vocab));
-      for (kn::Scratch &scratch : device->thread_scratch) scratch.get<char>(space_bytes);
+      const uint64_t space = greedy_only ? 0 : static_cast<uint64_t>(kn::SamplingSpace::elements(vocab));
+      for (kn::Scratch &scratch : device->thread_scratch) scratch.get<int32_t>(space);
       device->pool.run(samples, [&](int s, int thread) {
         float *row = pointer<float>(logits) + static_cast<int64_t>(s) * vocab;
         const int64_t slot = slot_of[row_of[s]];
@@ -45,10 +45,10 @@ int32_t kn_sample(kn_device *device, kn_addr tokens, kn_addr logits, kn_addr sam
         if (greedy_only) {
           token = device->inner.argmax(row, vocab);
         } else {
-          int32_t *ids = device->thread_scratch[static_cast<size_t>(thread)].get<int32_t>(space_bytes / 4);
+          int32_t *ids = device->thread_scratch[static_cast<size_t>(thread)].get<int32_t>(space);
           const auto state = kn::SamplingState::of(pointer<int32_t>(slot_table) + slot * slot_stride);
           token = kn::sample_row(device->inner, state, row, vocab, tokens_before, std::min(n, history_stride),
-                                 {ids, reinterpret_cast<float *>(ids + vocab)});
+                                 {ids, reinterpret_cast<float *>(ids + vocab), reinterpret_cast<uint32_t *>(ids + 2 * vocab)});
         }
         pointer<int32_t>(tokens)[s] = token;
         if (n >= 0 && n < history_stride) tokens_before[n] = token;

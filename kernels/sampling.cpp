@@ -17,7 +17,8 @@ constexpr float NEVER = -std::numeric_limits<float>::infinity();
 
 void penalise(const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n, int32_t *counts);
 int32_t keep_likely(const SamplingState &state, const float *logits, int32_t vocab, float most, SamplingSpace space);
-int32_t draw(const SamplingState &state, const float *logits, const int32_t *ids, int32_t count, int32_t n);
+int32_t keep_nucleus(float top_p, const float *logits, float most, SamplingSpace space, int32_t count);
+int32_t draw(const InnerLoops &loops, const SamplingState &state, const float *logits, float most, SamplingSpace space, int32_t count, int32_t n);
 
 }  // namespace
 
@@ -57,8 +58,9 @@ int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *l
   for (int32_t v = 0; v < vocab; v++) logits[v] *= inverse;
   const float most = logits[best];
   if (!(most > NEVER)) return best;
+  loops.exp_shifted(space.masses, logits, vocab, most);
   const int32_t count = keep_likely(state, logits, vocab, most, space);
-  return draw(state, logits, space.ids, count, n);
+  return draw(loops, state, logits, most, space, count, n);
 }
 
 namespace {
@@ -107,36 +109,48 @@ int32_t keep_likely(const SamplingState &state, const float *logits, int32_t voc
     const float kth = logits[space.ids[state.top_k - 1]];
     count = static_cast<int32_t>(std::partition(space.ids, space.ids + count, [&](int32_t id) { return logits[id] >= kth; }) - space.ids);
   }
-  if (!nucleus) return std::max(count, 1);
-
-  double total = 0;
-  for (int32_t i = 0; i < count; i++) total += space.values[i] = std::exp(logits[space.ids[i]] - most);
-  // Tokens below (1 - p) / count of the mass make up less than 1 - p together: all stand after the nucleus. Sort the others.
-  const double least = total * (1.0 - static_cast<double>(state.top_p)) / count;
-  int32_t likely = 0;
-  for (int32_t i = 0; i < count; i++) {
-    if (space.values[i] >= least || logits[space.ids[i]] == most) space.ids[likely++] = space.ids[i];
-  }
-  std::sort(space.ids, space.ids + likely, Likelier{logits});
-  // The smallest set that reaches top_p: a token stays while what stands before it has not reached it.
-  const double goal = total * static_cast<double>(state.top_p);
-  double before = 0;
-  int32_t kept = 0;
-  while (kept < likely && (kept == 0 || before < goal)) before += std::exp(logits[space.ids[kept++]] - most);
-  return kept;
+  return nucleus ? keep_nucleus(state.top_p, logits, most, space, count) : std::max(count, 1);
 }
 
-int32_t draw(const SamplingState &state, const float *logits, const int32_t *ids, int32_t count, int32_t n) {
-  int32_t chosen = ids[0];
+// The smallest set that reaches top_p: a token stays while the mass before it has not reached it. Tokens are binned by their
+// distance from the largest logit; only the bin in which the goal is reached is sorted.
+int32_t keep_nucleus(float top_p, const float *logits, float most, SamplingSpace space, int32_t count) {
+  constexpr int32_t BINS = 1024;
+  constexpr float BINS_PER_LOGIT = 40.0f;  // beyond a distance of 25.6, all in the last bin
+  const auto bin_of = [&](int32_t id) { return static_cast<int32_t>(std::min((most - logits[id]) * BINS_PER_LOGIT, BINS - 1.0f)); };
+  double mass[BINS] = {};
+  for (int32_t i = 0; i < count; i++) mass[bin_of(space.ids[i])] += space.masses[space.ids[i]];
+  double total = 0;
+  for (const double part : mass) total += part;
+  const double goal = total * static_cast<double>(top_p);
+  double before = 0;
+  int32_t last = 0;
+  while (last < BINS - 1 && before + mass[last] < goal) before += mass[last++];
+
+  int32_t *const end = space.ids + count;
+  int32_t *const edge = std::partition(space.ids, end, [&](int32_t id) { return bin_of(id) < last; });
+  int32_t *const edge_end = std::partition(edge, end, [&](int32_t id) { return bin_of(id) == last; });
+  std::sort(edge, edge_end, Likelier{logits});
+  int32_t *kept = edge;
+  while (kept < edge_end && (kept == space.ids || before < goal)) before += space.masses[*kept++];
+  return static_cast<int32_t>(kept - space.ids);
+}
+
+int32_t draw(const InnerLoops &loops, const SamplingState &state, const float *logits, float most, SamplingSpace space, int32_t count, int32_t n) {
+  loops.philox(space.words, space.ids, count, state.seed_low, state.seed_high, static_cast<uint32_t>(n));
+  int32_t chosen = space.ids[0];
   float best = NEVER;
+  float scale = std::numeric_limits<float>::infinity();  // exp(most - best), a little more
   for (int32_t i = 0; i < count; i++) {
-    const int32_t id = ids[i];
-    if (logits[id] + 17.4f < best) continue;  // the largest noise would not do
-    const uint32_t word = kn_philox(state.seed_low, state.seed_high, static_cast<uint32_t>(id), static_cast<uint32_t>(n), 0, 0);
-    const float value = logits[id] - std::log(-std::log(kn_uniform(word)));
+    const int32_t id = space.ids[i];
+    const float u = kn_uniform(space.words[i]);
+    // -log(-log u) <= -log(1 - u): no logarithm is needed to see that the noise cannot lift this token to the best.
+    if (1.0f - u > space.masses[id] * scale) continue;
+    const float value = logits[id] - std::log(-std::log(u));
     if (value > best || (value == best && id < chosen)) {
       best = value;
       chosen = id;
+      scale = std::exp(most - best) * 1.001f;
     }
   }
   return chosen;

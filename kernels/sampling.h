@@ -21,9 +21,10 @@ struct SamplingState {
 
 // Space for one row: `vocab` numbers each.
 struct SamplingSpace {
-  int32_t *ids;
-  float *values;
-  static int64_t bytes(int32_t vocab) { return static_cast<int64_t>(vocab) * 8; }
+  int32_t *ids;      // of the survivors
+  float *masses;     // exp(logit - largest) of every token
+  uint32_t *words;   // random, of the survivors
+  static int64_t elements(int32_t vocab) { return 3ll * vocab; }
 };
 
 // One token for logits [vocab] (overwritten) at position n; history holds the n tokens before it.

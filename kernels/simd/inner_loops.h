@@ -68,6 +68,10 @@ struct InnerLoops {
   int32_t (*argmax)(const float *values, int32_t count);
   // Sum of exp((v - shift) * 1).
   double (*sum_exp)(const float *values, int32_t count, float shift);
+  // out = exp(in - shift).
+  void (*exp_shifted)(float *out, const float *in, int32_t count, float shift);
+  // out[i] = word 0 of Philox4x32-10 with key (k0, k1) and counter (ids[i], c1, 0, 0): kn_philox of random.h.
+  void (*philox)(uint32_t *out, const int32_t *ids, int32_t count, uint32_t k0, uint32_t k1, uint32_t c1);
   // Sum of the bytes read as f32, in eight independent chains.
   float (*sum)(const float *values, int64_t count);
 };

@@ -25,6 +25,8 @@ void rotate(float *x, const float *cosine, const float *sine, int32_t half);
 void round_bf16(uint16_t *out, const float *in, int32_t width);
 int32_t argmax(const float *values, int32_t count);
 double sum_exp(const float *values, int32_t count, float shift);
+void exp_shifted(float *out, const float *in, int32_t count, float shift);
+void philox(uint32_t *out, const int32_t *ids, int32_t count, uint32_t k0, uint32_t k1, uint32_t c1);
 float sum(const float *values, int64_t count);
 
 }  // namespace kn::KN_ISA

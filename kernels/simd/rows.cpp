@@ -1,5 +1,6 @@
 // rows.cpp - loops over one row of numbers: norms, activations, rotation, sums. All are bound by the bytes they touch.
 #include "loops.h"
+#include "random.h"
 
 namespace kn::KN_ISA {
 
@@ -121,6 +122,20 @@ double sum_exp(const float *values, int32_t count, float shift) {
     for (int32_t j = 0; j < count - i; j++) total += v[j];
   }
   return total;
+}
+
+void exp_shifted(float *out, const float *in, int32_t count, float shift) {
+  int32_t i = 0;
+  for (; i + LANES <= count; i += LANES) store(out + i, exp(load(in + i) - shift));
+  if (i < count) {
+    const Vector v = exp(load_part(in + i, count - i) - shift);
+    memcpy(out + i, &v, (size_t)(count - i) * 4);
+  }
+}
+
+// Written for the compiler to vectorise: eight draws side by side.
+void philox(uint32_t *out, const int32_t *ids, int32_t count, uint32_t k0, uint32_t k1, uint32_t c1) {
+  for (int32_t i = 0; i < count; i++) out[i] = kn_philox(k0, k1, (uint32_t)ids[i], c1, 0, 0);
 }
 
 float sum(const float *values, int64_t count) {

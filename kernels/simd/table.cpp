@@ -17,7 +17,8 @@ static constexpr TypedLoops<W> typed_loops = {
 
 extern const InnerLoops KN_NAME(KN_ISA) = {
     KN_STRING(KN_ISA), typed_loops<uint16_t>, typed_loops<float>, KN_ISA::add,        KN_ISA::mul,    KN_ISA::silu,    KN_ISA::silu_mul,
-    KN_ISA::rotate,    KN_ISA::round_bf16,    KN_ISA::argmax,     KN_ISA::sum_exp, KN_ISA::sum,
+    KN_ISA::rotate,    KN_ISA::round_bf16,    KN_ISA::argmax,     KN_ISA::sum_exp, KN_ISA::exp_shifted,
+    KN_ISA::philox,    KN_ISA::sum,
 };
 
 }  // namespace kn
