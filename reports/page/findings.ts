@@ -44,11 +44,13 @@ ${
 export function limitSection(input: ReportInput): Markup {
   const ceilings = input.run.manifest.environment.ceilings
   const views = targetViews(input)
-  return html`<p>Generating one token for every running request reads all weights once and the keys and values of every sequence, and
-computes two operations per weight and token. A step over <var>b</var> sequences of mean context <var>c</var> therefore takes at least
-<code>max((W + b·c·k) / BW, b·F / PK)</code> seconds: W bytes of weights read per step, k bytes of keys and values per token, F operations per
-token; BW and PK are the bandwidth and the rate measured on this device, not taken from a data sheet. The share is the achieved rate over
-the rate of that step.</p>
+  return html`<p>A decode step over <var>b</var> requests in flight, of mean context <var>c</var>, reads all weights once (or computes on them, whichever
+takes longer) and reads every sequence’s keys and values; uncached prompt tokens have to be computed too. A window that gave <var>T</var> output
+tokens for <var>P</var> uncached prompt tokens therefore takes at least</p>
+<pre>t(b)  = max(W / BW, b·F / PK) + b·c·k / BW
+t_min = (T / b)·t(b) + P·F / PK          limit = T / t_min          share = achieved / limit</pre>
+<p>W: bytes of weights read per step; k: bytes of keys and values per token; F: operations per token; BW and PK: bandwidth and rate measured
+on this device, not taken from a data sheet (roofline model, Williams et al. 2009).</p>
 ${table(
   ['target', 'achieved tok/s', 'limit tok/s', 'share', 'W', 'k per token', 'F per token'],
   views.map(({ info, summary, blocks }) => [
