@@ -99,9 +99,11 @@ export class EngineServer {
     this.health.close()
     this.context.flusher.close()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    this.#server.closeIdleConnections()
+    // A kept-alive connection becomes idle when its last answer is out.
+    const idle = setInterval(() => this.#server.closeIdleConnections(), 20)
     const force = setTimeout(() => this.#server.closeAllConnections(), 1000)
     await closed
+    clearInterval(idle)
     clearTimeout(force)
   }
 

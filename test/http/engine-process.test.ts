@@ -62,9 +62,9 @@ describe('an engine process', () => {
   })
 
   it('drains on SIGTERM under load: every request ends, new ones are refused, exit code 0', async () => {
-    const { api, child, exited } = await start()
+    const { api, child, exited } = await start(['--drain-deadline-secs', '50'])
     const answers = Array.from({ length: 12 }, (_, i) =>
-      api.complete({ prompt: `request ${i}`, max_tokens: 600, ignore_eos: true, stream: i % 2 === 0 }),
+      api.complete({ prompt: `request ${i}`, max_tokens: 200, ignore_eos: true, stream: i % 2 === 0 }),
     )
     for (let inFlight = 0; inFlight < 12; ) inFlight = (await api.get('/v1/engine')).json.server.inFlight
     child.kill('SIGTERM')

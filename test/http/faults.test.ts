@@ -115,6 +115,19 @@ describe('a client that does not read', () => {
   })
 })
 
+describe('a client that sends too slowly', () => {
+  it('is told 408 in its header, and cut off in its body', async () => {
+    server = await startScripted({ headersTimeoutMs: 150, requestTimeoutMs: 300 })
+    const whole = request({})
+    for (const length of [20, whole.length - 4]) {
+      const answer = await api().raw(whole.slice(0, length), 4000)
+      expect(answer === '' || answer.startsWith('HTTP/1.1 408 ')).toBe(true)
+      if (length === 20) expect(answer).toContain('"code":"request_timeout"')
+    }
+    await expectLedger()
+  })
+})
+
 describe('an engine that fails', () => {
   it('for one sequence: the request gets an error event, its neighbour its answer', async () => {
     server = await startScripted({}, { stepMs: 3 })
