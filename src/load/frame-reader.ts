@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { type Frame, readFrame, type Usage } from './frame.js'
+import { BadFrame, type Frame, readFrame, type Usage } from './frame.js'
 import { FrameTemplate } from './frame-template.js'
 
 const MAX_TEMPLATES = 4
@@ -57,7 +57,7 @@ export class FrameReader {
     sink.onTokens(template.textKind, this.#tokensOf(ids, template.completionTokens, state), ids)
     if (!this.keepOutput) return
     const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-    sink.onText(JSON.parse(`"${bytes.toString('utf8', template.textStart, template.textEnd)}"`))
+    sink.onText(unquote(bytes.toString('utf8', template.textStart, template.textEnd)))
     if (template.idCount > 0)
       sink.onTokenIds(JSON.parse(`[${bytes.toString('latin1', template.idsStart, template.idsEnd)}]`))
   }
@@ -89,7 +89,7 @@ export class FrameReader {
   #agrees(template: FrameTemplate, data: Uint8Array, state: StreamState): boolean {
     const frame = readFrame(data, null)
     const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-    const text = JSON.parse(`"${bytes.toString('utf8', template.textStart, template.textEnd)}"`)
+    const text = unquote(bytes.toString('utf8', template.textStart, template.textEnd))
     const same =
       frame.kind === 'json' &&
       frame.textKind === template.textKind &&
@@ -103,5 +103,14 @@ export class FrameReader {
       state.verify = false
     }
     return same
+  }
+}
+
+/** The text of a JSON string's body. Throws BadFrame on an escape that JSON does not have. */
+function unquote(body: string): string {
+  try {
+    return JSON.parse(`"${body}"`) as string
+  } catch {
+    throw new BadFrame('a string that is not JSON')
   }
 }

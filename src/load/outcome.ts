@@ -6,8 +6,8 @@ export function responseOutcome(status: number, contentType: string, contentEnco
   if (status >= 300 && status < 400) return 'http-redirect'
   if (status === 429) return 'http-429'
   if (status >= 500) return 'http-5xx'
-  if (status !== 200) return 'http-4xx'
-  if (!/^text\/event-stream\b/i.test(contentType)) return 'content-type'
+  if (status >= 400) return 'http-4xx'
+  if (status !== 200 || !/^text\/event-stream\b/i.test(contentType)) return 'content-type'
   // Nothing asked for compression, and bytes could not be stamped through it.
   return contentEncoding === '' || contentEncoding === 'identity' ? null : 'content-type'
 }

@@ -181,6 +181,7 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     const { headerSecs, firstTokenSecs, stallSecs, requestSecs } = this.context.timeouts
     const since = (fromNs: number) => (atNs - fromNs) / 1e9
     if (since(this.sentNs) > requestSecs) this.end('request-timeout', `no end after ${requestSecs} s`)
+    else if (this.#refused !== null && since(this.#headersNs!) > stallSecs) this.end(this.#refused, this.#errorDetail())
     else if (this.#headersNs === null && since(this.sentNs) > headerSecs) {
       this.end(this.#written ? 'header-timeout' : 'connect-failed', `no headers after ${headerSecs} s`)
     } else if (this.#firstTokenNs === null && this.#headersNs !== null && since(this.sentNs) > firstTokenSecs) {
@@ -262,7 +263,7 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
 
   #errorDetail(): string | null {
     const body = Buffer.concat(this.#errorBody).toString('utf8')
-    if (body === '') return this.#detail
+    if (body === '') return this.#detail ?? `HTTP ${this.#status}, no body`
     let text: string
     try {
       text = errorText(JSON.parse(body))
