@@ -10,12 +10,19 @@ import { parseArgs } from 'node:util'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const { values: flags } = parseArgs({
-  options: { 'with-node': { type: 'boolean' }, out: { type: 'string', default: 'pagedbench.tar.xz' }, 'no-archive': { type: 'boolean' } },
+  options: {
+    'with-node': { type: 'boolean' },
+    out: { type: 'string', default: 'pagedbench.tar.xz' },
+    'no-archive': { type: 'boolean' },
+    'no-build': { type: 'boolean' },
+  },
 })
 const stage = join(root, 'bundle', 'pagedbench')
 
-step('compiling TypeScript', () => run('node', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']))
-step('building kernels (CUDA too when nvcc is found)', () => run('node', ['dist/kernels/build.js', '--cuda-if-possible'], true))
+if (!flags['no-build']) {
+  step('compiling TypeScript', () => run('node', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']))
+  step('building kernels (CUDA too when nvcc is found)', () => run('node', ['dist/kernels/build.js', '--cuda-if-possible'], true))
+}
 rmSync(stage, { recursive: true, force: true })
 mkdirSync(join(stage, 'build'), { recursive: true })
 step('copying', () => {
@@ -52,7 +59,7 @@ function copyPackage(path) {
     filter: (file) => {
       if (file !== path && basename(file) === 'node_modules') return false
       if (/\.(map|md|markdown|ts|mts|cts|flow|c|cc|cpp|h|inc|S|asm)$/i.test(file) && !/\/LICENSE/i.test(file)) return false
-      return !/\/(test|tests|docs|doc|example|examples|benchmark|benchmarks|\.github|vendor)$/.test(file)
+      return !(dirname(file) === path && /^(tests?|docs?|examples?|benchmarks?|\.github|vendor)$/.test(basename(file)))
     },
   })
 }

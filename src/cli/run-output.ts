@@ -27,18 +27,18 @@ export async function writeReports(
   request: RunRequest,
 ): Promise<void> {
   run.writeSummary(summary)
-  run.writeText('report.md', renderMarkdown(data, summary))
-  run.writeText('report.html', await renderHtml(data, summary))
-  if (request.junit !== null) writeAtomically(request.junit, renderJunit(data, summary))
+  run.writeText('report.md', renderMarkdown({ run: data, summary }))
+  run.writeText('report.html', await renderHtml({ run: data, summary }))
+  if (request.junit !== null) writeAtomically(request.junit, renderJunit({ run: data, summary }))
 }
 
 /** stdout has the result only. */
 export function printResult(data: RunData, summary: Summary, request: RunRequest): void {
   if (request.print === 'json') process.stdout.write(`${JSON.stringify(summary, null, 2)}\n`)
-  else if (request.print === 'markdown') process.stdout.write(renderMarkdown(data, summary))
+  else if (request.print === 'markdown') process.stdout.write(renderMarkdown({ run: data, summary }))
   else
     process.stdout.write(
-      renderTerminal(data, summary, { color: request.color, ascii: false, width: process.stdout.columns ?? 120 }),
+      renderTerminal({ run: data, summary }, { color: request.color, ascii: false, width: process.stdout.columns ?? 120 }),
     )
   process.stderr.write(`\nreport  ${relative(process.cwd(), data.directory)}/report.html\n`)
 }
