@@ -180,8 +180,10 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     if (this.outcome !== null || this.sentNs === null) return
     const { headerSecs, firstTokenSecs, stallSecs, requestSecs } = this.context.timeouts
     const since = (fromNs: number) => (atNs - fromNs) / 1e9
-    if (since(this.sentNs) > requestSecs) this.end('request-timeout', `no end after ${requestSecs} s`)
-    else if (this.#refused !== null && since(this.#headersNs!) > stallSecs) this.end(this.#refused, this.#errorDetail())
+    if (this.#refused !== null) {
+      // An error body that does not end: its class is known already.
+      if (since(this.#headersNs!) > stallSecs) this.end(this.#refused, this.#errorDetail())
+    } else if (since(this.sentNs) > requestSecs) this.end('request-timeout', `no end after ${requestSecs} s`)
     else if (this.#headersNs === null && since(this.sentNs) > headerSecs) {
       this.end(this.#written ? 'header-timeout' : 'connect-failed', `no headers after ${headerSecs} s`)
     } else if (this.#firstTokenNs === null && this.#headersNs !== null && since(this.sentNs) > firstTokenSecs) {
