@@ -39,8 +39,10 @@ export function activationSizes(kernels: Kernels, config: ModelConfig, limits: F
     gateUp: maxTokens * 2 * intermediateSize * x,
     /** x [T, f] */
     gated: maxTokens * intermediateSize * x,
+    /** x [S, H D] */
+    gatheredAttended: maxSamples * heads * headDim * x,
     /** x [S, d] */
-    gathered: maxSamples * hiddenSize * x,
+    gatheredResidual: maxSamples * hiddenSize * x,
     /** f32 [S, V] */
     logits: logitsBytes,
     /** f32 [S, V] */

@@ -3,62 +3,12 @@ import { type Activations, activationSizes, type ForwardLimits } from './activat
 import type { ModelConfig } from './config.js'
 import { ropeTable } from './rope.js'
 import { kvBytesPerToken } from './sizes.js'
+import type { StepBuffers, StepShape } from './step.js'
 import type { ModelWeights } from './weights.js'
 
 export { activationBytes, type ForwardLimits } from './activations.js'
 export { decodeWeightBytes, flopsPerToken, kvBytesPerBlock, kvBytesPerToken } from './sizes.js'
-
-/**
- * Device buffers of a step, owned by the executor; the meanings are those of kn_step_prepare. T tokens, R rows, S sampling rows.
- * queryStart, rowSlot and sampleRow are addresses inside the staging block.
- */
-export interface StepBuffers {
-  staging: Address
-  /** int32 [maxRows + 1]. */
-  queryStart: Address
-  /** int32 [maxRows]. */
-  rowSlot: Address
-  /** int32 [maxRows]. */
-  sampleRow: Address
-  /** int32 [slots, slotStride]. */
-  slotTable: Address
-  /** int32 [slots, historyStride]. */
-  history: Address
-  /** int32 [maxTokens] each. */
-  ids: Address
-  positions: Address
-  kvSlot: Address
-  /** int32 [maxRows] each. */
-  kvLength: Address
-  sampleIndex: Address
-  /** int32 [maxRows]: the sampled tokens, in sampling-row order. */
-  sampled: Address
-  /** The pool: [block][layer][k, v][G][blockSize][D], blockStride bytes a block (kvBytesPerBlock). */
-  kv: Address
-  blockStride: number
-  blockSize: number
-  /** In int32 elements. */
-  slotStride: number
-  historyStride: number
-  maxRows: number
-  maxChanges: number
-  maxTokens: number
-}
-
-/** The frozen sizes of one step (of its bucket, when captured into a graph). */
-export interface StepShape {
-  rows: number
-  /** The first rows, with exactly one token each. */
-  decodeRows: number
-  tokens: number
-  samples: number
-  /** No row's cache is longer; in a captured graph, the longest any replay may see. */
-  maxKv: number
-  /** Every sampling row is greedy, without penalty or ban. */
-  greedyOnly: boolean
-  /** -1: no log-probabilities; 0..20: that many alternatives beside the sampled token's. */
-  topLogprobs: number
-}
+export type { StepBuffers, StepShape } from './step.js'
 
 /**
  * The forward pass of the Llama family (Touvron et al., arXiv 2302.13971; Qwen2 adds biases to q, k, v), written once for every
@@ -107,16 +57,24 @@ export class Llama {
     return this.#activations.logprobTokens
   }
 
-  /** One step: kn_step_prepare over the uploaded staging block, the layers, the output matrix, the sampled tokens into step.sampled. */
+  /**
+   * One step: kn_step_prepare over the uploaded staging block, the layers, the output matrix, the sampled tokens into step.sampled.
+   * Behind the last attention only the S sampled rows are computed: no other row's output is ever read.
+   */
   forward(step: StepBuffers, shape: StepShape): void {
+    const { attended, residual, gatheredAttended, gatheredResidual } = this.#activations
+    const last = this.config.layers - 1
     this.#prepare(step, shape)
     this.#embed(step, shape)
-    for (let layer = 0; layer < this.config.layers; layer++) {
+    for (let layer = 0; layer < last; layer++) {
       this.#attention(layer, step, shape)
-      this.#mlp(layer, shape)
+      this.#project(layer, attended, residual, shape.tokens)
     }
+    this.#attention(last, step, shape)
     if (shape.samples === 0) return
-    this.#output(step, shape)
+    this.#gather(step, shape)
+    this.#project(last, gatheredAttended, gatheredResidual, shape.samples)
+    this.#output(shape)
     this.#sample(step, shape)
   }
 
@@ -155,17 +113,16 @@ export class Llama {
     this.kernels.rmsnorm(normed, residual, this.weights.layers[0]!.attentionNorm, shape.tokens, hiddenSize, rmsNormEps)
   }
 
-  /** normed [T, d] -> qkv [T, (H + 2G) D] -> attended [T, H D] -> projected [T, d], added to the residual; normed for the MLP. */
+  /** normed [T, d] -> qkv [T, (H + 2G) D], keys and values into the cache -> attended [T, H D]. */
   #attention(layer: number, step: StepBuffers, shape: StepShape): void {
-    const { kernels, config } = this
-    const { hiddenSize, heads, kvHeads, headDim } = config
-    const { normed, qkv, attended, projected, attentionWorkspace } = this.#activations
-    const weights = this.weights.layers[layer]!
-    const tokens = shape.tokens
+    const { kernels } = this
+    const { hiddenSize, heads, kvHeads, headDim } = this.config
+    const { normed, qkv, attended, attentionWorkspace } = this.#activations
+    const { qkv: weight, qkvBias } = this.weights.layers[layer]!
     const qkvWidth = (heads + 2 * kvHeads) * headDim
     const kv = step.kv + layer * step.blockSize * this.#layerTokenBytes
-    kernels.matmul(qkv, normed, weights.qkv, weights.qkvBias, tokens, qkvWidth, hiddenSize, this.#x)
-    this.#ropeStore(qkv, kv, step, tokens)
+    kernels.matmul(qkv, normed, weight, qkvBias, shape.tokens, qkvWidth, hiddenSize, this.#x)
+    this.#ropeStore(qkv, kv, step, shape.tokens)
     kernels.attention(
       attended,
       qkv,
@@ -180,7 +137,7 @@ export class Llama {
       step.slotStride,
       shape.rows,
       shape.decodeRows,
-      tokens,
+      shape.tokens,
       heads,
       kvHeads,
       headDim,
@@ -188,35 +145,39 @@ export class Llama {
       shape.maxKv,
       attentionWorkspace,
     )
-    kernels.matmul(projected, attended, weights.output, 0, tokens, hiddenSize, heads * headDim, this.#x)
-    this.#addNorm(projected, weights.mlpNorm, tokens)
   }
 
-  /** normed [T, d] -> gateUp [T, 2f] -> gated [T, f] -> projected [T, d], added to the residual; normed for what follows. */
-  #mlp(layer: number, shape: StepShape): void {
+  /**
+   * The rest of a layer, rows independent of each other: attended [T, H D] -> projected [T, d], added to residual [T, d]; its norm ->
+   * gateUp [T, 2f] -> gated [T, f] -> projected, added; then normed for the next layer or the output.
+   */
+  #project(layer: number, attended: Address, residual: Address, tokens: number): void {
     const { kernels } = this
-    const { hiddenSize, intermediateSize, layers } = this.config
+    const { hiddenSize, intermediateSize, heads, headDim, layers } = this.config
     const { normed, gateUp, gated, projected } = this.#activations
     const weights = this.weights.layers[layer]!
-    const tokens = shape.tokens
-    kernels.matmul(gateUp, normed, weights.gateUp, 0, tokens, 2 * intermediateSize, hiddenSize, this.#x)
-    if (this.fused) kernels.siluMul(gated, gateUp, tokens, intermediateSize)
-    else {
-      kernels.silu(gated, gateUp, tokens, intermediateSize)
-      kernels.mul(gated, gateUp, tokens, intermediateSize)
-    }
-    kernels.matmul(projected, gated, weights.down, 0, tokens, hiddenSize, intermediateSize, this.#x)
     const nextNorm = layer + 1 < layers ? this.weights.layers[layer + 1]!.attentionNorm : this.weights.finalNorm
-    this.#addNorm(projected, nextNorm, tokens)
+    kernels.matmul(projected, attended, weights.output, 0, tokens, hiddenSize, heads * headDim, this.#x)
+    this.#addNorm(residual, projected, weights.mlpNorm, tokens)
+    kernels.matmul(gateUp, normed, weights.gateUp, 0, tokens, 2 * intermediateSize, hiddenSize, this.#x)
+    this.#activate(gated, gateUp, tokens)
+    kernels.matmul(projected, gated, weights.down, 0, tokens, hiddenSize, intermediateSize, this.#x)
+    this.#addNorm(residual, projected, nextNorm, tokens)
   }
 
-  /** logits f32 [S, V] of each sampling row's last token. */
-  #output(step: StepBuffers, shape: StepShape): void {
-    const { kernels } = this
-    const { normed, gathered, logits } = this.#activations
+  /** The sampled rows of attended and residual: [S, H D], [S, d]. */
+  #gather(step: StepBuffers, shape: StepShape): void {
+    const { attended, residual, gatheredAttended, gatheredResidual } = this.#activations
+    const { hiddenSize, heads, headDim } = this.config
+    this.kernels.gatherRows(gatheredAttended, attended, step.sampleIndex, shape.samples, heads * headDim)
+    this.kernels.gatherRows(gatheredResidual, residual, step.sampleIndex, shape.samples, hiddenSize)
+  }
+
+  /** logits f32 [S, V] from normed [S, d]. */
+  #output(shape: StepShape): void {
+    const { normed, logits } = this.#activations
     const { hiddenSize, vocabSize } = this.config
-    kernels.gatherRows(gathered, normed, step.sampleIndex, shape.samples, hiddenSize)
-    kernels.matmul(logits, gathered, this.weights.head, 0, shape.samples, vocabSize, hiddenSize, DTYPE.f32)
+    this.kernels.matmul(logits, normed, this.weights.head, 0, shape.samples, vocabSize, hiddenSize, DTYPE.f32)
   }
 
   /** sampled int32 [S]; log-probabilities come from the logits as they were before sampling. */
@@ -260,9 +221,20 @@ export class Llama {
     kernels.kvStore(qkv, kvSlot, kv, blockStride, blockSize, tokens, heads, kvHeads, headDim)
   }
 
+  /** gated [T, f] = silu(gate) * up. */
+  #activate(gated: Address, gateUp: Address, tokens: number): void {
+    const width = this.config.intermediateSize
+    if (this.fused) {
+      this.kernels.siluMul(gated, gateUp, tokens, width)
+      return
+    }
+    this.kernels.silu(gated, gateUp, tokens, width)
+    this.kernels.mul(gated, gateUp, tokens, width)
+  }
+
   /** residual += branch; normed = rmsnorm(residual) * weight. */
-  #addNorm(branch: Address, weight: Address, tokens: number): void {
-    const { residual, normed } = this.#activations
+  #addNorm(residual: Address, branch: Address, weight: Address, tokens: number): void {
+    const { normed } = this.#activations
     const { hiddenSize, rmsNormEps } = this.config
     if (this.fused) {
       this.kernels.addRmsnorm(normed, residual, branch, weight, tokens, hiddenSize, rmsNormEps)

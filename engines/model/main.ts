@@ -1,99 +1,13 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { DEFAULT_MODEL } from './default-model.js'
-import { describeModel, type ModelDescription } from './describe.js'
-import { ModelError } from './errors.js'
-import { listModels } from './listing.js'
-import { openModel } from './model.js'
-import { nearest } from './nearest.js'
-import { resolveModel } from './resolve.js'
+#!/usr/bin/env node
+import { runModelCommand } from './command.js'
 import { resolveContext } from './resolve-context.js'
 
-const COMMANDS = { pull, show: pull, list, 'export-tokenizer': exportTokenizer } as const
-
-const USAGE = `usage: bench model <command> [options]
-  pull [NAME]              fetch a model into the cache, verify it, say what it is
-  show [NAME]              what a model is: dimensions, weights, sizes, checksum
-  list                     known names and what the cache holds
-  export-tokenizer [NAME]  its tokenizer.json, to stdout or --out DIR
-options: --json  --seed N  --out DIR
-NAME: ${DEFAULT_MODEL} (default), a preset, a directory, a .gguf file, hf:org/name`
-
-interface Flags {
-  json: boolean
-  seed: number
-  out: string | null
-}
-
-/** `bench model`: a process of its own. Exit codes: 0, 2 (unknown name, flag or unusable file), 3 (could not be fetched). */
+/** `bench model`: a process of its own. stdout carries the result, stderr progress and errors. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error // a reader such as `head` may leave early
 })
-process.exitCode = await main(process.argv.slice(2))
-
-async function main(args: string[]): Promise<number> {
-  try {
-    const { command, name, flags } = parse(args)
-    process.stdout.write(await COMMANDS[command](name, flags))
-    return 0
-  } catch (error) {
-    if (!(error instanceof ModelError)) throw error
-    process.stderr.write(`${error.message}\n${error.fix === '' ? '' : `  ${error.fix}\n`}`)
-    return error.code === 'download_failed' || error.code === 'unauthorized' || error.code === 'checksum_mismatch'
-      ? 3
-      : 2
-  }
-}
-
-function parse(args: string[]): { command: keyof typeof COMMANDS; name: string; flags: Flags } {
-  const options = { json: { type: 'boolean' }, seed: { type: 'string' }, out: { type: 'string' } } as const
-  let parsed: ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>>
-  try {
-    parsed = parseArgs({ args, options, allowPositionals: true })
-  } catch (cause) {
-    throw new ModelError('usage', (cause as Error).message, null, USAGE, { cause })
-  }
-  const [command = '', name = DEFAULT_MODEL, ...rest] = parsed.positionals
-  if (!Object.hasOwn(COMMANDS, command) || rest.length > 0) {
-    const near = nearest(command, Object.keys(COMMANDS))
-    const what = rest.length > 0 ? `unexpected "${rest[0]}"` : `unknown command "${command}"`
-    throw new ModelError('usage', what, null, near === null ? USAGE : `did you mean ${near}?`)
-  }
-  const { json = false, seed = '0', out = null } = parsed.values
-  if (!/^\d{1,9}$/.test(seed)) throw new ModelError('usage', `--seed ${seed} is not a whole number`, '--seed')
-  return { command: command as keyof typeof COMMANDS, name, flags: { json, seed: Number(seed), out } }
-}
-
-async function pull(name: string, flags: Flags): Promise<string> {
-  const source = await resolveModel(name, flags.seed, resolveContext())
-  const description = describeModel(source)
-  return flags.json ? `${JSON.stringify(description)}\n` : descriptionText(description)
-}
-
-async function list(_name: string, flags: Flags): Promise<string> {
-  const models = listModels(resolveContext().cacheDirectory)
-  if (flags.json) return `${JSON.stringify(models)}\n`
-  return models.map(({ name, kind, detail }) => `${name.padEnd(28)} ${kind.padEnd(8)} ${detail}\n`).join('')
-}
-
-async function exportTokenizer(name: string, flags: Flags): Promise<string> {
-  const source = await resolveModel(name, flags.seed, resolveContext())
-  const json = `${JSON.stringify(openModel(source).tokenizer.json)}\n`
-  if (flags.out === null) return json
-  mkdirSync(flags.out, { recursive: true })
-  const path = join(flags.out, 'tokenizer.json')
-  writeFileSync(path, json)
-  return flags.json ? `${JSON.stringify({ path })}\n` : `${path}\n`
-}
-
-function descriptionText(description: ModelDescription): string {
-  const { notice, ...fields } = description
-  const lines = Object.entries(fields).map(([name, value]) => `${name.padEnd(20)} ${valueText(value)}\n`)
-  return lines.join('') + (notice === null ? '' : `\nNOTE: ${notice}\n`)
-}
-
-function valueText(value: unknown): string {
-  if (typeof value === 'number') return value.toLocaleString('en')
-  return value !== null && typeof value === 'object' ? JSON.stringify(value) : String(value)
-}
+process.exitCode = await runModelCommand(process.argv.slice(2), {
+  stdout: (text) => process.stdout.write(text),
+  stderr: (text) => process.stderr.write(text),
+  context: resolveContext(),
+})

@@ -51,6 +51,16 @@ export class ForwardHarness {
     })
   }
 
+  /** f32 [V]: the logits behind the last token, the chunks before the last without any. */
+  lastLogits(tokens: readonly number[], chunks: readonly number[]): Float32Array {
+    let from = 0
+    for (const length of chunks.slice(0, -1)) {
+      this.#run(tokens.slice(from, from + length), from, [length], false)
+      from += length
+    }
+    return this.#run(tokens.slice(from), from, [tokens.length - from])[0]!
+  }
+
   /** The greedy continuation. */
   generate(prompt: readonly number[], count: number): number[] {
     const tokens = [...prompt]
@@ -69,14 +79,14 @@ export class ForwardHarness {
     for (const address of this.#allocated) this.kernels.free(address)
   }
 
-  /** One step: `tokens` at positions from `start`, cut into rows of the given lengths, each of which samples. */
-  #run(tokens: readonly number[], start: number, lengths: readonly number[]): Float32Array[] {
+  /** One step: `tokens` at positions from `start`, cut into rows of the given lengths, all of which sample, or none. */
+  #run(tokens: readonly number[], start: number, lengths: readonly number[], samples = true): Float32Array[] {
     const sections = this.#sections
     const staging = new Int32Array(sections.total)
     const rows = lengths.length
     staging[STEP.rows] = rows
     staging[STEP.tokens] = tokens.length
-    staging[STEP.samples] = rows
+    staging[STEP.samples] = samples ? rows : 0
     staging[STEP.changes] = 0
     const decodeRows = lengths.every((length) => length === 1) ? rows : 0
     staging[STEP.decodeRows] = decodeRows
@@ -97,11 +107,12 @@ export class ForwardHarness {
       rows,
       decodeRows,
       tokens: at,
-      samples: rows,
+      samples: samples ? rows : 0,
       maxKv,
       greedyOnly: true,
       topLogprobs: -1,
     })
+    if (!samples) return []
     const { vocabSize } = this.config
     const flat = new Float32Array(rows * vocabSize)
     this.kernels.download(flat, this.#llama.logits)

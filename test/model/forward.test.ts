@@ -49,6 +49,12 @@ describe.each(['f32', 'bf16'] as const)('the forward pass in %s', (dtype) => {
       },
     )
 
+    it('gives the same bits when the chunks before the last have no logits', () => {
+      const all = withHarness(kernels, name, true, (harness) => harness.logits(tokens, [30, 40]).at(-1)!)
+      const last = withHarness(kernels, name, true, (harness) => harness.lastLogits(tokens, [30, 40]))
+      expect(last).toEqual(all)
+    })
+
     it('gives the same bits however the prompt is cut', () => {
       const last = [[70], [16, 54], [1, 1, 68], [35, 35]].map((chunks) =>
         withHarness(kernels, name, true, (harness) => harness.logits(tokens, chunks).at(-1)!),
