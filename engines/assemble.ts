@@ -41,6 +41,8 @@ interface Design {
   create(blocks: number, observer: EngineObserver): PagedEngine | StaticEngine
   /** Usable blocks of `fitting`. */
   usable(fitting: number): number
+  /** Sequences that decode at once at most, with so many usable blocks. */
+  decodeRows(blocks: number): number
 }
 
 /**
@@ -76,7 +78,7 @@ export function assembleEngine(
   if (cuda && options.kvCacheBytes === null) executor.profile()
   const blocks = design.usable(cacheBlocks(kernels, options, blockBytes))
   executor.openCache(blocks + 1)
-  const buckets = ports.buckets ?? (cuda && !options.enforceEager ? decodeBuckets(slots - 1) : [])
+  const buckets = ports.buckets ?? (cuda && !options.enforceEager ? decodeBuckets(design.decodeRows(blocks)) : [])
   executor.capture(buckets, ports.progress)
   const loop = new EngineLoop({
     createEngine: (observer) => design.create(blocks, observer),
@@ -124,6 +126,7 @@ function pagedDesign(options: EngineOptions, maxModelLen: number): Design {
     limits: { maxRows: maxNumSeqs, maxTokens: maxNumBatchedTokens, maxChanges: maxChanges(scheduler(0)) },
     create: (blocks, observer) => new PagedEngine(scheduler(blocks), observer),
     usable: (fitting) => fitting,
+    decodeRows: (blocks) => Math.min(maxNumSeqs, blocks),
   }
 }
 
@@ -140,6 +143,7 @@ function staticDesign(options: EngineOptions, maxModelLen: number): Design {
         observer,
       ),
     usable: (fitting) => Math.min(fitting, batchSize),
+    decodeRows: (blocks) => blocks,
   }
 }
 

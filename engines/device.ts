@@ -1,7 +1,10 @@
 import { type DeviceOptions, KernelError, Kernels } from '../kernels/binding.js'
 import { buildKernels, KernelBuildError } from '../kernels/build.js'
 import { EngineError } from './engine-error.js'
+import type { ModelConfig } from './model/config.js'
 import { ModelError } from './model/errors.js'
+import { PRESETS } from './model/presets.js'
+import { parameterCount } from './model/sizes.js'
 import type { EngineOptions } from './options.js'
 
 /**
@@ -22,6 +25,29 @@ export async function openDevice(options: EngineOptions, progress: (line: string
     progress(`no usable GPU (${error.message}); the CPU kernels serve instead`)
     return new Kernels(built.cpu, deviceOptions(options))
   }
+}
+
+/**
+ * Throws EngineError device-memory-short, naming what would fit, when the weights alone are more than --gpu-memory-utilization allows.
+ * Host memory is not checked: a CPU swaps or is told by the kernel library.
+ */
+export function checkRoom(kernels: Kernels, model: { id: string; config: ModelConfig }, utilization: number): void {
+  if (kernels.info.backend !== 'cuda') return
+  const { freeBytes, totalBytes } = kernels.memory()
+  const room = totalBytes * utilization - (totalBytes - freeBytes)
+  const weightBytes = (config: ModelConfig) => parameterCount(config) * kernels.info.weightBytes
+  if (weightBytes(model.config) <= room) return
+  const fitting = Object.entries(PRESETS).filter(([, config]) => weightBytes(config) < room)
+  throw new EngineError(
+    'device-memory-short',
+    `${model.id} has ${gigabytes(weightBytes(model.config))} of weights; ${kernels.info.name} has ${gigabytes(room)} to give ` +
+      `(${gigabytes(freeBytes)} of ${gigabytes(totalBytes)} free, --gpu-memory-utilization ${utilization}). ` +
+      (fitting.length > 0 ? `These would fit: ${fitting.map(([name]) => name).join(', ')}` : 'Nothing known would fit'),
+  )
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`
 }
 
 /** Any error of start-up or of a step as the one that crosses the thread. */

@@ -1,7 +1,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { assembleEngine } from './assemble.js'
 import { monotonicNs } from './clock.js'
-import { asEngineError, openDevice } from './device.js'
+import { asEngineError, checkRoom, openDevice } from './device.js'
 import type { EngineLoop } from './loop.js'
 import type { Command, Report, WorkerInput } from './messages.js'
 import { loadModelWeights, readModelConfig } from './model/model.js'
@@ -23,7 +23,9 @@ async function main(): Promise<void> {
   try {
     const kernels = await openDevice(options, progress)
     progress(`loading ${source.id} (${kernels.info.backend}, ${kernels.info.dtype})`)
-    const model = { id: source.id, config: readModelConfig(source), weights: loadModelWeights(kernels, source) }
+    const config = readModelConfig(source)
+    checkRoom(kernels, { id: source.id, config }, options.gpuMemoryUtilization)
+    const model = { id: source.id, config, weights: loadModelWeights(kernels, source) }
     const stats = new StatsBlock(input.stats)
     const { loop, info, destroy } = assembleEngine(kernels, model, options, { stats, trace, send: report, progress })
     report({ kind: 'ready', info })

@@ -79,6 +79,16 @@ describe('an engine in its worker thread', () => {
     },
   )
 
+  it('sleeps when there is nothing to do', async () => {
+    const { engine } = await start()
+    await generate(engine, makeRequest('a', randomPrompt(4, 1), 2))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const before = process.cpuUsage()
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    const { user, system } = process.cpuUsage(before)
+    expect((user + system) / 1000).toBeLessThan(150)
+  })
+
   it('delivers log-probabilities with their tokens', async () => {
     const { engine } = await start()
     const [with2, without] = await Promise.all([
