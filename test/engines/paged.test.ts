@@ -178,10 +178,17 @@ describe('any load on any scheduler', () => {
             : o.maxNumBatchedTokens
           const driver = Driver.paged({ ...o, maxNumBatchedTokens: budget }, depth)
           const expected = new Map<string, number[]>()
+          const seen = new Set<number>()
           driver.onPlan = (plan) => {
             expect(plan.tokens).toBeLessThanOrEqual(budget)
             expect(plan.rows).toBeLessThanOrEqual(o.maxNumSeqs)
             driver.engine.checkIntegrity()
+            for (let row = 0; row < plan.rows; row++) {
+              const number = Number(plan.sequence[row]!.request.id.slice(1))
+              if (seen.has(number)) continue
+              if (o.schedulingPolicy === 'fcfs') expect(number).toBeGreaterThan(Math.max(-1, ...seen))
+              seen.add(number)
+            }
           }
           let id = 0
           for (const e of events) {
@@ -210,10 +217,10 @@ describe('any load on any scheduler', () => {
           cached += driver.totals.cachedTokens
         },
       ),
-      { numRuns: 400, seed: 20 },
+      { numRuns: 3200, seed: 20 },
     )
-    expect(commands).toBeGreaterThan(10_000)
-    expect(preemptions).toBeGreaterThan(100)
-    expect(cached).toBeGreaterThan(1000)
+    expect(commands).toBeGreaterThan(100_000)
+    expect(preemptions).toBeGreaterThan(1000)
+    expect(cached).toBeGreaterThan(10_000)
   })
 })

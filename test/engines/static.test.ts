@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { StaticOptions } from '../../engines/static/engine.js'
 import { Driver, request } from './drive.js'
@@ -108,5 +109,69 @@ describe.each([0, 1] as const)('static engine, depth %i', (depth) => {
     driver.add(request('deep', prompt(8, 1), 120))
     driver.finish()
     expect(driver.answers.get('deep')!.tokens).toEqual(expectedOutput(prompt(8, 1), 120))
+  })
+})
+
+describe('any load on any static batch', () => {
+  const event = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constant('add' as const),
+        length: fc.integer({ min: 1, max: 40 }),
+        output: fc.integer({ min: 1, max: 15 }),
+        stopAt: fc.integer({ min: 0, max: 30 }),
+      }),
+    },
+    { weight: 5, arbitrary: fc.record({ kind: fc.constant('step' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('abort' as const), pick: fc.nat() }) },
+  )
+  const options = fc.record({
+    batchSize: fc.integer({ min: 1, max: 5 }),
+    maxModelLen: fc.constant(64),
+    maxNumBatchedTokens: fc.integer({ min: 5, max: 100 }),
+    staticMaxWaitMs: fc.constantFrom(0, 20),
+    variant: fc.constantFrom('literal', 'generous') as fc.Arbitrary<'literal' | 'generous'>,
+  })
+
+  it('ends everything, answers as alone, counts every wasted token, and leaks nothing', () => {
+    fc.assert(
+      fc.property(
+        options,
+        fc.constantFrom(0, 1) as fc.Arbitrary<0 | 1>,
+        fc.array(event, { minLength: 10, maxLength: 60 }),
+        (o, depth, events) => {
+          const driver = Driver.static(o, depth)
+          const expected = new Map<string, number[]>()
+          driver.onPlan = (plan) => {
+            if (plan.decodeRows < plan.rows) expect(plan.tokens).toBeLessThanOrEqual(o.maxNumBatchedTokens)
+            driver.engine.checkIntegrity()
+          }
+          let id = 0
+          for (const e of events) {
+            if (e.kind === 'step') driver.step()
+            else if (e.kind === 'abort') driver.abort(`r${e.pick % (id + 1)}`)
+            else {
+              const whole = expectedOutput(prompt(e.length, id), e.output)
+              const stop = e.stopAt < whole.length ? [whole[e.stopAt]!] : []
+              expected.set(`r${id}`, expectedOutput(prompt(e.length, id), e.output, stop))
+              driver.add(request(`r${id}`, prompt(e.length, id), e.output, { stopTokenIds: stop }))
+              id++
+            }
+          }
+          driver.finish()
+          driver.engine.checkIntegrity()
+          expect(driver.engine.running() + driver.engine.waiting()).toBe(0)
+          expect(driver.released.length).toBe(id)
+          expect(driver.released.reduce((sum, r) => sum + r.wastedTokens, 0)).toBe(driver.totals.paddedTokens)
+          for (const [key, answer] of driver.answers) {
+            const whole = expected.get(key)!
+            if (answer.reason === 'abort') expect(whole.slice(0, answer.tokens.length)).toEqual(answer.tokens)
+            else expect(answer.tokens).toEqual(whole)
+          }
+        },
+      ),
+      { numRuns: 500, seed: 21 },
+    )
   })
 })
