@@ -15,7 +15,13 @@ export const ISA_FLAGS: Record<string, readonly string[]> = {
 }
 
 const COMMON_FLAGS = ['-std=gnu++20', '-O3', '-fPIC', '-fvisibility=hidden']
-const INNER_FLAGS = ['-Wno-psabi', '-Wno-maybe-uninitialized', '-ffp-contract=off', '-fno-math-errno']
+const INNER_FLAGS = [
+  '-Wno-psabi',
+  '-Wno-maybe-uninitialized',
+  '-Wno-uninitialized',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+]
 const LINK_FLAGS = ['-static-libstdc++', '-static-libgcc', '-pthread']
 
 export interface CpuBuild {
@@ -70,7 +76,8 @@ async function buildDirectly(sources: string, folder: string): Promise<void> {
         unit(join(sources, 'simd', file), `${isa}-${basename(file)}`, [
           ...INNER_FLAGS,
           ...ISA_FLAGS[isa]!,
-          `-DKN_ISA=${isa}`, `-I${sources}`,
+          `-DKN_ISA=${isa}`,
+          `-I${sources}`,
         ]),
       ),
     )

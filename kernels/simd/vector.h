@@ -95,8 +95,16 @@ KN_INLINE Words to_bf16(Vector v) {  // in the low half of each lane
   return (is_nan & nan) | (~is_nan & rounded);
 }
 
-KN_INLINE Vector select(Ints mask, Vector a, Vector b) { return (Vector)((mask & (Ints)a) | (~mask & (Ints)b)); }
-KN_INLINE Vector max(Vector a, Vector b) { return select((Ints)(a > b), a, b); }
+// a > b ? a : b, so b where either is NaN.
+KN_INLINE Vector max(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (Vector)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
 // Horizontal maximum and sum as a tree: the upper half is folded onto the lower, and so on.
 template <int WIDTH>
 KN_INLINE Ints fold_indices() {
@@ -141,9 +149,9 @@ KN_INLINE void transpose(Words (&rows)[LANES]) {
 // Cephes expf (Moshier, https://www.netlib.org/cephes/); exactly 1 at 0.
 KN_INLINE Vector exp(Vector x) {
   const Vector low = splat(-87.0f), high = splat(88.0f);
-  const Ints under = (Ints)(x < low);
-  x = select(under, low, x);
-  x = select((Ints)(x > high), high, x);
+  const Vector given = x;
+  x = x > high ? high : x;
+  x = x < low ? low : x;
   const Vector magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest integer
   const Vector shifted = fma(x, splat(1.44269504088896341f), magic);
   const Vector n = shifted - magic;
@@ -158,7 +166,7 @@ KN_INLINE Vector exp(Vector x) {
   p = fma(p, r * r, r) + 1.0f;
   const Ints exponent = (Ints)shifted << 23;  // the low bits of `shifted` hold n
   const Vector result = (Vector)((Ints)p + exponent);
-  return select(under, Vector{}, result);
+  return given < low ? Vector{} : result;
 }
 
 }  // namespace kn::KN_ISA
