@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { accessSync, constants, existsSync, readdirSync, realpathSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
 
 export type BuildErrorCode = 'compiler-missing' | 'nvcc-missing' | 'sources-missing' | 'compile-failed' | 'build-locked'
 
@@ -42,16 +42,19 @@ export function findCompiler(): string | null {
 /** nvcc on PATH, in CUDA_HOME, or in the pip packages' nvidia/cu13 (the package's own .cuda, then python3's). */
 export async function findNvcc(packageRoot: string): Promise<Nvcc | null> {
   const onPath = findOnPath('nvcc')
-  if (onPath) return { path: onPath, libraryPath: null }
+  if (onPath) return nvccOf(dirname(dirname(realpathSync(onPath))))
   const home = process.env['CUDA_HOME']
-  if (home && isExecutable(join(home, 'bin', 'nvcc'))) return { path: join(home, 'bin', 'nvcc'), libraryPath: null }
+  if (home && isExecutable(join(home, 'bin', 'nvcc'))) return nvccOf(home)
   for (const folder of [...ownSitePackages(packageRoot), ...(await pythonSitePackages())]) {
     const root = join(folder, 'nvidia', 'cu13')
-    if (isExecutable(join(root, 'bin', 'nvcc'))) {
-      return { path: join(root, 'bin', 'nvcc'), libraryPath: join(root, 'lib') }
-    }
+    if (isExecutable(join(root, 'bin', 'nvcc'))) return nvccOf(root)
   }
   return null
+}
+
+function nvccOf(root: string): Nvcc {
+  const bare = !existsSync(join(root, 'lib64')) && existsSync(join(root, 'lib'))
+  return { path: join(root, 'bin', 'nvcc'), libraryPath: bare ? join(root, 'lib') : null }
 }
 
 /** True when the NVIDIA driver's library is installed: then CUDA kernels are worth building. */

@@ -55,8 +55,12 @@ describe('building the kernels', () => {
     expect(await findNvcc(folder)).toBeNull()
     const root = join(folder, '.cuda', 'lib', 'python3.11', 'site-packages', 'nvidia', 'cu13')
     mkdirSync(join(root, 'bin'), { recursive: true })
+    mkdirSync(join(root, 'lib')) // pip packages have no lib64, where nvcc looks by itself
     writeFileSync(join(root, 'bin', 'nvcc'), '#!/bin/sh\n', { mode: 0o755 })
     expect(await findNvcc(folder)).toEqual({ path: join(root, 'bin', 'nvcc'), libraryPath: join(root, 'lib') })
+    mkdirSync(join(root, 'lib64'))
+    vi.stubEnv('CUDA_HOME', root)
+    expect(await findNvcc(join(folder, 'elsewhere'))).toEqual({ path: join(root, 'bin', 'nvcc'), libraryPath: null })
   })
 
   it("ends with the compiler's own words when a source is wrong", async () => {
