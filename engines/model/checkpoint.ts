@@ -25,7 +25,14 @@ export interface Checkpoint {
 /** A directory (safetensors, one file or sharded) or a .gguf file. Reads headers only. Throws ModelError. */
 export function openCheckpoint(path: string): Checkpoint {
   if (!existsSync(path)) throw new ModelError('model_not_found', `${path} does not exist`)
-  return statSync(path).isDirectory() ? openDirectory(path) : openFile(path)
+  const checkpoint = statSync(path).isDirectory() ? openDirectory(path) : openFile(path)
+  try {
+    refuseOtherBiases(checkpoint)
+  } catch (error) {
+    checkpoint.close()
+    throw error
+  }
+  return checkpoint
 }
 
 /** The tensor of that name. Throws ModelError tensor_missing. */
@@ -33,6 +40,15 @@ export function tensorOf(checkpoint: Checkpoint, name: string): TensorView {
   const tensor = checkpoint.tensors.get(name)
   if (tensor !== undefined) return tensor
   throw new ModelError('tensor_missing', `${checkpoint.path}: no tensor ${name}`, name, 'the checkpoint is incomplete')
+}
+
+/** A bias that the forward pass would not add makes wrong text without a word, so it is refused. */
+function refuseOtherBiases({ path, config, tensors }: Checkpoint): void {
+  for (const name of tensors.keys()) {
+    const isQkv = /\.self_attn\.[qkv]_proj\.bias$/.test(name)
+    if (!name.endsWith('.bias') || (isQkv && config.qkvBias)) continue
+    throw new ModelError('unsupported_feature', `${path}: ${name}: a bias that the forward pass does not add`, name)
+  }
 }
 
 function openFile(path: string): Checkpoint {

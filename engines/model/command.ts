@@ -40,6 +40,10 @@ export async function runModelCommand(args: string[], io: CommandIo): Promise<nu
     io.stdout(await COMMANDS[command](name, flags, io.context))
     return 0
   } catch (error) {
+    if (error instanceof Error && 'syscall' in error) {
+      io.stderr(`${error.message}\n`) // a cache that cannot be written, a full disk
+      return 3
+    }
     if (!(error instanceof ModelError)) throw error
     io.stderr(`${error.message}\n${error.fix === '' ? '' : `  ${error.fix}\n`}`)
     return FETCH_ERRORS.has(error.code) ? 3 : 2

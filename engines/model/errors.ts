@@ -5,6 +5,7 @@ export const MODEL_ERRORS = {
   download_failed: 'the model could not be fetched',
   unauthorized: 'the repository is gated or private',
   checksum_mismatch: 'the bytes are not those that were published',
+  file_unreadable: 'the system does not let the file be read',
   file_truncated: 'the file ends before what its header promises',
   header_malformed: 'the header is not what the format requires',
   header_too_large: 'a count or length in the header is beyond the bound',

@@ -6,9 +6,13 @@ export class FileReader {
   readonly size: number
   readonly #descriptor: number
 
-  /** Throws the system's error when the file cannot be opened. */
+  /** Throws ModelError file_unreadable when the file cannot be opened. */
   constructor(readonly path: string) {
-    this.#descriptor = openSync(path, 'r')
+    try {
+      this.#descriptor = openSync(path, 'r')
+    } catch (cause) {
+      throw new ModelError('file_unreadable', `${path}: ${(cause as Error).message}`, null, '', { cause })
+    }
     this.size = fstatSync(this.#descriptor).size
   }
 

@@ -1,6 +1,9 @@
 import type { ModelConfig } from './config.js'
 
-/** Dimensions of known models and two small ones for tests; with a preset the weights are seeded random, made on the device. */
+/**
+ * Dimensions of known models and two small ones for tests (their output matrix is not tied: a tied one with random weights repeats
+ * its input for ever); with a preset the weights are seeded random, made on the device.
+ */
 export const PRESETS = {
   /** 5.2 M parameters, grouped-query ratio 2. */
   tiny: config({
@@ -14,7 +17,7 @@ export const PRESETS = {
     ropeTheta: 10_000,
     ...byteVocabulary(),
   }),
-  /** 2.9 M parameters, biases on q, k, v, grouped-query ratio 3. */
+  /** 3.9 M parameters, biases on q, k, v, grouped-query ratio 3. */
   'tiny-qwen2': config({
     architecture: 'qwen2',
     hiddenSize: 192,
@@ -27,7 +30,6 @@ export const PRESETS = {
     ropeTheta: 1_000_000,
     rmsNormEps: 1e-6,
     qkvBias: true,
-    tiedEmbeddings: true,
     ...byteVocabulary(),
   }),
   'smollm2-135m': config({

