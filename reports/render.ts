@@ -16,11 +16,17 @@ export async function renderChart(chart: Chart): Promise<RenderedChart> {
   const view = new View(parse(vega), { renderer: 'none' })
   const svg = await view.toSVG()
   view.finalize()
-  return { chart, svg: tidy(svg), vega }
+  return { chart, svg: tidy(svg, chart.id), vega }
 }
 
-/** The page sizes the drawing by its viewBox and names it itself. */
-function tidy(svg: string): string {
+/** The page sizes the drawing by its viewBox and names it itself; clip paths get names of their own chart, the same every time. */
+function tidy(svg: string, id: string): string {
+  const clips = new Map<string, string>()
+  const clipName = (name: string): string => {
+    const known = clips.get(name) ?? `${id}-clip-${clips.size}`
+    clips.set(name, known)
+    return known
+  }
   return svg
     .replace(
       /^<svg[^>]*?viewBox="([^"]*)"[^>]*>/,
@@ -30,6 +36,10 @@ function tidy(svg: string): string {
     .replace(/ (stroke-miterlimit|font-weight|font-style)="(?:10|400|normal)"/g, '')
     .replace(/ (?:d|transform|x|y|x1|x2|y1|y2|width|height)="[^"]*"/g, (attribute) =>
       attribute.replace(/(\.\d{2})\d+/g, '$1'),
+    )
+    .replace(
+      /(clip-path="url\(#|<clipPath id=")(clip\d+)/g,
+      (_match, before: string, name: string) => before + clipName(name),
     )
 }
 

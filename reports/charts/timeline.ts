@@ -167,7 +167,7 @@ function panelSpec(panel: Panel, name: string, endSecs: number, targets: number,
     field: 'v',
     type: 'quantitative',
     title: null,
-    scale: panel.max === null ? { zero: panel.id !== 'clock' } : { domain: [0, panel.max * 1.04], nice: false },
+    scale: valueScale(panel),
     axis: { tickCount: 3, format: '~s' },
   }
   const dashed = panel.points.some((point) => point.line === 'dashed')
@@ -230,6 +230,13 @@ function panelSpec(panel: Panel, name: string, endSecs: number, targets: number,
   }
 }
 
+function valueScale(panel: Panel): Record<string, unknown> {
+  if (panel.max !== null) return { domain: [0, panel.max * 1.04], nice: false }
+  // Nothing but zeros would give a scale without an extent.
+  if (panel.points.every((point) => point.v === null || point.v === 0)) return { domain: [0, 1] }
+  return { zero: panel.id !== 'clock' }
+}
+
 function ruleLayers(rule: { value: number; label: string }): ChartSpec[] {
   const data = { name: 'power limit', values: [rule] }
   const y = { field: 'value', type: 'quantitative' }
@@ -247,9 +254,11 @@ function ruleLayers(rule: { value: number; label: string }): ChartSpec[] {
   ]
 }
 
+/** Only complete blocks without a failed request did the same work. */
 function timelineTitle(blocks: readonly ShownBlock[]): string {
-  const seconds = blocks.map((block) => `${block.name} ${block.durationSecs.toFixed(1)} s`)
-  return `The same work took ${seconds.join(', ')}`
+  const seconds = blocks.map((block) => `${block.name} ${block.durationSecs.toFixed(1)} s`).join(', ')
+  const same = blocks.every((block) => block.data.manifest.status === 'complete' && block.metrics?.requestsFailed === 0)
+  return same && blocks.length > 1 ? `The same work took ${seconds}` : `Seconds of the drawn blocks: ${seconds}`
 }
 
 function deviceNote(input: ReportInput): string {
