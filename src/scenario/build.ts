@@ -6,6 +6,9 @@ import { SLO_PRESETS } from './slo.js'
 import { type RequestShape, SCENARIO_SCHEMA, type Scenario, SLO_METRICS, type Slo } from './types.js'
 import type { SourceTree } from './yaml.js'
 
+/** Tokens asked for where neither the scenario nor its file says. */
+const DEFAULT_OUTPUT = 128
+
 /** Fills in defaults and checks what the schema alone cannot. Throws Failure('bad-scenario') with the place in the file. */
 export function buildScenario(form: ScenarioForm, tree: SourceTree): Scenario {
   const fail = (path: (string | number)[], message: string) =>
@@ -60,13 +63,14 @@ function buildWorkload(form: ScenarioForm, fail: Fail): Scenario['workload'] {
     const prefix = entry.prefix ?? workload.prefix
     const conversation = entry.conversation ?? workload.conversation
     if (kind === 'synthetic' && input === undefined) throw fail(path, 'input lengths are missing: give input: TOKENS')
-    if (kind !== 'trace' && output === undefined) throw fail(path, 'output lengths are missing: give output: TOKENS')
+    if (kind === 'synthetic' && output === undefined)
+      throw fail(path, 'output lengths are missing: give output: TOKENS')
     return {
       weight: entry.weight,
       input: buildDistribution(input ?? { dist: 'fixed', value: 1 }, 1, () =>
         fail([...path, 'input'], 'min is above max'),
       ),
-      output: buildDistribution(output ?? { dist: 'fixed', value: 1 }, 1, () =>
+      output: buildDistribution(output ?? { dist: 'fixed', value: DEFAULT_OUTPUT }, 1, () =>
         fail([...path, 'output'], 'min is above max'),
       ),
       prefix: prefix === undefined ? null : { ...prefix, share: prefix.share ?? 1 },

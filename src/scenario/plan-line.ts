@@ -39,7 +39,9 @@ function spread(lengths: readonly number[], law: string): string {
 
 function arrivalLine(arrival: Arrival, askedRate: number | null, realisedRate: number | null): string {
   if (arrival.kind === 'closed') return `closed loop of ${arrival.concurrency}`
-  if (arrival.kind === 'replay') return `replay of a trace at ${arrival.scale}x`
+  if (arrival.kind === 'replay') {
+    return `replay of a trace, its times x ${arrival.scale} (${askedRate?.toFixed(3)}/s)`
+  }
   const realised = realisedRate === null ? '' : `, realised ${realisedRate.toFixed(3)}/s`
   const name = arrival.process === 'gamma' ? `gamma (burstiness ${arrival.burstiness})` : arrival.process
   return `${name} arrivals at ${askedRate?.toFixed(3)}/s${realised}`

@@ -4,7 +4,8 @@ import { arrivalTimes, askedRate } from './arrivals.js'
 import { planLine } from './plan-line.js'
 import { safeIdRange, textMaker } from './prompts.js'
 import { RandomStream } from './random.js'
-import { type ContentMakers, draftSession, type SessionDraft } from './sessions.js'
+import type { ContentMakers, SessionDraft } from './sessions.js'
+import { type SessionSource, sessionSource } from './source.js'
 import type { TextTokenizer } from './tokenizer.js'
 import type { Scenario } from './types.js'
 
@@ -36,14 +37,17 @@ export interface PlanOptions {
 export async function makePlan(scenario: Scenario, options: PlanOptions): Promise<Plan> {
   const text = scenario.workload.prompt === 'text' ? await textMaker(options.tokenizer ?? null) : null
   const makers: ContentMakers = { range: safeIdRange(options.vocabSize ?? 32_000), text }
-  const notes: string[] = []
-  if (text !== null && !text.exact) notes.push('no tokenizer at hand: one word is planned as one token')
-  const timing = planTiming(scenario)
-  const measured = await fillPhase(scenario, 'measure', timing.measureDueNs, timing.requests, makers)
+  const source = await sessionSource(scenario, makers, options.tokenizer ?? null)
+  const notes = [...source.notes]
+  if (text !== null && !text.exact && scenario.workload.kind !== 'dataset') {
+    notes.push('no tokenizer at hand: one word is planned as one token')
+  }
+  const timing = planTiming(scenario, source.dueMs)
+  const measured = await fillPhase(source, 'measure', timing.measureDueNs, timing.requests)
   const warmup =
     scenario.cache === 'warm'
       ? measured.map((row) => ({ ...row, phase: 'warmup' as const }))
-      : await fillPhase(scenario, 'warmup', timing.warmupDueNs, scenario.load.warmupRequests, makers)
+      : await fillPhase(source, 'warmup', timing.warmupDueNs, scenario.load.warmupRequests)
   const conversations = new Set(warmup.map((row) => row.conversation)).size
   const rows = [...warmup, ...measured].map((row, index) => ({
     ...row,
@@ -103,8 +107,9 @@ interface Timing {
   measureOffsetNs: number
 }
 
-function planTiming(scenario: Scenario): Timing {
+function planTiming(scenario: Scenario, traceDueMs: number[] | null): Timing {
   const { arrival, requests, warmupRequests } = scenario.load
+  if (traceDueMs !== null) return replayTiming(scenario, traceDueMs)
   if (arrival.kind !== 'open') {
     return { requests: requests ?? 0, measureDueNs: null, warmupDueNs: null, askedRate: null, measureOffsetNs: 0 }
   }
@@ -124,21 +129,36 @@ function planTiming(scenario: Scenario): Timing {
   }
 }
 
+/** A trace's own times, cut at the asked count and time; warm-up goes before it, evenly, at the trace's mean rate. */
+function replayTiming(scenario: Scenario, traceDueMs: number[]): Timing {
+  const { requests, maxSecs, warmupRequests } = scenario.load
+  const within = traceDueMs.filter((ms) => maxSecs === null || ms <= maxSecs * 1000).slice(0, requests ?? undefined)
+  const spanSecs = within.at(-1)! / 1000
+  const rate = spanSecs > 0 ? within.length / spanSecs : 1
+  const warmup = Array.from({ length: warmupRequests }, (_, index) => toNs(index / rate))
+  return {
+    requests: within.length,
+    measureDueNs: within.map((ms) => toNs(ms / 1000)),
+    warmupDueNs: warmup,
+    askedRate: rate,
+    measureOffsetNs: toNs((scenario.cache === 'warm' ? within.length : warmupRequests) / rate),
+  }
+}
+
 function toNs(secs: number): number {
   return Math.round(secs * 1e9)
 }
 
 /** Sessions until the phase holds `requests` rows; the last conversation is cut there. In open loop sessions, not turns, arrive. */
 async function fillPhase(
-  scenario: Scenario,
+  source: SessionSource,
   phase: Phase,
   dueNs: number[] | null,
   requests: number,
-  makers: ContentMakers,
 ): Promise<PlanRow[]> {
   const rows: PlanRow[] = []
   for (let session = 0; rows.length < requests && (dueNs === null || session < dueNs.length); session++) {
-    const draft = await draftSession(scenario, phase, session, makers)
+    const draft = await source.session(phase, session)
     rows.push(...sessionRows(draft, phase, session, dueNs === null ? null : dueNs[session]!))
   }
   return rows.slice(0, requests)
