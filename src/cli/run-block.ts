@@ -49,7 +49,7 @@ export async function driveBlock(input: BlockInput): Promise<void> {
   let measureStartNs: number | null = null
   try {
     target = await startTarget(spec, {
-      model: input.request.model,
+      model: input.machine.model,
       engineArgs: input.request.engineArgs,
       concurrency: input.scenario.load.arrival.kind === 'closed' ? input.scenario.load.arrival.concurrency : null,
       apiKey: input.request.apiKey,

@@ -38,7 +38,10 @@ export function printResult(data: RunData, summary: Summary, request: RunRequest
   else if (request.print === 'markdown') process.stdout.write(renderMarkdown({ run: data, summary }))
   else
     process.stdout.write(
-      renderTerminal({ run: data, summary }, { color: request.color, ascii: false, width: process.stdout.columns ?? 120 }),
+      renderTerminal(
+        { run: data, summary },
+        { color: request.color, ascii: false, width: process.stdout.columns ?? 120 },
+      ),
     )
   process.stderr.write(`\nreport  ${relative(process.cwd(), data.directory)}/report.html\n`)
 }

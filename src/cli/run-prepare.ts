@@ -2,6 +2,7 @@ import { Failure } from '../failure.js'
 import type { TextTokenizer } from '../scenario/tokenizer.js'
 import { probeTarget, type TargetSpec } from '../target.js'
 import { hasDriver } from '../telemetry/environment.js'
+import { Nvml } from '../telemetry/nvml.js'
 import { runForOutput } from './process.js'
 import type { Progress } from './progress.js'
 import type { RunRequest } from './run-options.js'
@@ -9,6 +10,8 @@ import type { RunRequest } from './run-options.js'
 /** What must be known before a plan can be made. */
 export interface Machine {
   backend: 'cpu' | 'cuda'
+  /** Of the built-in engines; null: their own default. */
+  model: string | null
   /** Smallest vocabulary and context among the targets; null: unknown. */
   vocabSize: number | null
   maxModelLen: number | null
@@ -27,6 +30,7 @@ export async function prepareMachine(
   const external = targets.filter((target) => target.kind === 'external')
   const machine: Machine = {
     backend: backendOf(request),
+    model: request.model,
     vocabSize: null,
     maxModelLen: null,
     tokenizer: null,
@@ -35,9 +39,10 @@ export async function prepareMachine(
   if (builtin.length > 0) {
     progress.phase('kernels and model')
     await runForOutput('kernelBuild', machine.backend === 'cuda' ? ['--cuda'] : [])
-    const model = await describeModel(request, machine.backend)
-    machine.vocabSize = model.vocabSize
-    machine.maxModelLen = askedContext(request) ?? model.maxModelLen
+    machine.model = request.model ?? defaultModel(machine.backend)
+    const model = await describeModel(machine.model)
+    machine.vocabSize = model.config.vocabSize
+    machine.maxModelLen = askedContext(request) ?? Math.min(model.config.maxPositions, ENGINE_MAX_MODEL_LEN)
     if (model.notice) machine.notices.push(model.notice)
   }
   for (const target of external) {
@@ -62,16 +67,30 @@ function askedContext(request: RunRequest): number | null {
   return at < 0 ? null : Number(request.engineArgs[at + 1])
 }
 
-async function describeModel(
-  request: RunRequest,
-  backend: string,
-): Promise<{ vocabSize: number; maxModelLen: number; notice: string | null }> {
-  const args = ['show', ...(request.model ? [request.model] : []), '--backend', backend, '--json']
-  return JSON.parse(await runForOutput('model', args)) as {
-    vocabSize: number
-    maxModelLen: number
-    notice: string | null
-  }
+/** What `bench model show --json` says (engines/model/main.ts). */
+interface ModelDescription {
+  config: { vocabSize: number; maxPositions: number }
+  notice: string | null
+}
+
+/** The engines' own default context, tokens, when --max-model-len is not given. */
+const ENGINE_MAX_MODEL_LEN = 4096
+/** Llama-3-8B in bf16 with room for a KV pool. */
+const LLAMA_8B_BYTES = 22e9
+
+/** On a GPU with room Llama-3-8B's dimensions; otherwise what the engines take by themselves (SmolLM2-135M-Instruct, real weights). */
+function defaultModel(backend: 'cpu' | 'cuda'): string | null {
+  if (backend === 'cpu') return null
+  const nvml = Nvml.open()
+  const memoryBytes = nvml.identity(nvml.find()).memoryTotalBytes ?? 0
+  nvml.close()
+  return memoryBytes >= LLAMA_8B_BYTES ? 'llama-3-8b' : null
+}
+
+async function describeModel(model: string | null): Promise<ModelDescription> {
+  return JSON.parse(
+    await runForOutput('model', ['show', ...(model === null ? [] : [model]), '--json']),
+  ) as ModelDescription
 }
 
 function smaller(a: number | null, b: number | null): number | null {
