@@ -13,7 +13,7 @@ export interface PageAssets {
 export function pageAssets(): PageAssets {
   const script = [vegaSource(), interpreterSource(), ownFile('page.js')].join('\n;\n')
   if (/<\/script|<!--/i.test(script)) throw new Error('a page script holds markup that would end its element')
-  return { css: ownFile('page.css'), script }
+  return { css: ['layout.css', 'figure.css', 'theme.css'].map(ownFile).join('\n'), script }
 }
 
 function vegaSource(): string {

@@ -206,10 +206,14 @@
     const pattern = document.querySelector('.defs defs').cloneNode(true)
     svg.prepend(pattern)
     svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
-    const style = getComputedStyle(root)
-    return new XMLSerializer()
-      .serializeToString(svg)
-      .replace(/var\((--[\w-]+)\)/g, (_match, name) => style.getPropertyValue(name).trim())
+    const text = new XMLSerializer().serializeToString(svg)
+    const probe = document.body.appendChild(document.createElement('i'))
+    const resolved = text.replace(/var\(--[\w-]+\)/g, (name) => {
+      probe.style.color = name
+      return getComputedStyle(probe).color
+    })
+    probe.remove()
+    return resolved
   }
 
   function save(name, type, text) {
