@@ -7,6 +7,8 @@ type LoadForm = ScenarioForm['load'][number]
 type Path = (string | number)[]
 
 const DEFAULT_CAP = 512
+/** Closed loop without a count: ten requests a slot (InferenceX). */
+const DEFAULT_PER_UNIT = 10
 
 /** The load entries -> one arrival process, its counts, and the sweep or search over it. Warm-up entries only add requests in front. */
 export function buildLoad(
@@ -22,7 +24,8 @@ export function buildLoad(
   const arrival = buildArrival(entry, sweep, search, fail, path)
   const unit = countUnit(arrival)
   const asked = entry.requests === undefined ? (entry.min_requests ?? null) : parseCount(entry.requests, unit)
-  const requests = asked ?? (arrival.kind === 'closed' ? 10 * arrival.concurrency : null)
+  const byDefault = asked === null && arrival.kind === 'closed' ? DEFAULT_PER_UNIT : null
+  const requests = byDefault === null ? asked : byDefault * unit
   if (requests === 0) throw fail(path, 'a load of 0 requests measures nothing')
   if (arrival.kind === 'open' && requests === null && arrival.stages.at(-1)!.secs === null) {
     throw fail(path, 'an open loop needs requests: N or max: TIME')
@@ -39,7 +42,21 @@ export function buildLoad(
     }
     return sum + (parseCount(warm.requests ?? '1x', unit) ?? 0)
   }, 0)
-  return { plan: { arrival, requests, warmupRequests, maxSecs: entry.max ?? null }, sweep, search }
+  const warmups = form.load.filter(isWarmup)
+  const plan: LoadPlan = {
+    arrival,
+    requests,
+    warmupRequests,
+    requestsPerUnit: byDefault ?? multiple(entry.requests),
+    warmupPerUnit: warmups.length === 1 ? multiple(warmups[0]!.requests ?? '1x') : null,
+    maxSecs: entry.max ?? null,
+  }
+  return { plan, sweep, search }
+}
+
+/** 2.5 of '2.5x'; null for a plain count. */
+function multiple(count: string | number | undefined): number | null {
+  return typeof count === 'string' ? Number.parseFloat(count) : null
 }
 
 /** What '2x' multiplies: the concurrency, or in open loop the arrivals of one second. */

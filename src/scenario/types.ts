@@ -84,6 +84,9 @@ export interface LoadPlan {
   /** Measured requests planned; null: as many as the stages or the trace hold. */
   requests: number | null
   warmupRequests: number
+  /** Where counts were given as '10x': per unit of concurrency (or of requests/s), for sweeps; null: absolute. */
+  requestsPerUnit: number | null
+  warmupPerUnit: number | null
   /** No request of the measured phase is sent after this time; null: no limit. */
   maxSecs: number | null
 }

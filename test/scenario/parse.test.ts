@@ -50,6 +50,8 @@ sampling: {temperature: 0, seed: 7}
       arrival: { kind: 'closed', concurrency: 16, thinkMs: null },
       requests: 700,
       warmupRequests: 32,
+      requestsPerUnit: null,
+      warmupPerUnit: 2,
       maxSecs: 120,
     })
     expect(scenario.slo).toMatchObject({ maxErrorShare: 0.001 })
