@@ -37,20 +37,34 @@ export function contextLines({ run, summary }: ReportInput): [label: string, tex
   return lines.map(([label, text]) => [label, cleanLine(text, 500)])
 }
 
-/** Validity reasons, worst first, each with its fix. */
-export function reasonLines({
-  summary,
-}: ReportInput): { text: string; fix: string; severity: ValidityReason['severity'] }[] {
-  const order = ['invalid', 'no-steady-state', 'unverified', 'note']
+export interface ReasonLine {
+  text: string
+  fix: string
+  severity: ValidityReason['severity']
+}
+
+const SEVERITIES: ValidityReason['severity'][] = ['invalid', 'no-steady-state', 'unverified', 'note']
+/** Blocks that fail one rule share a line; more of them than this are only counted. */
+const MAX_EVIDENCE = 3
+
+/** Validity reasons, worst first, each with its fix; one line per rule. */
+export function reasonLines({ summary }: ReportInput): ReasonLine[] {
   const reasons = [...summary.verdict.reasons, ...summary.targets.flatMap((target) => target.verdict.reasons)]
-  const seen = new Map(reasons.map((reason) => [`${reason.code} ${reason.evidence}`, reason]))
-  return [...seen.values()]
-    .sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity))
-    .map((reason) => ({
-      text: `${reason.code}: ${cleanLine(reason.evidence)}`,
-      fix: cleanLine(reason.fix),
-      severity: reason.severity,
-    }))
+  const rules = new Map<string, { reason: ValidityReason; evidence: Set<string> }>()
+  for (const reason of reasons) {
+    const key = `${reason.severity} ${reason.code} ${reason.fix}`
+    const rule = rules.get(key) ?? { reason, evidence: new Set() }
+    rules.set(key, rule)
+    rule.evidence.add(cleanLine(reason.evidence))
+  }
+  return [...rules.values()]
+    .sort((a, b) => SEVERITIES.indexOf(a.reason.severity) - SEVERITIES.indexOf(b.reason.severity))
+    .map(({ reason, evidence }) => {
+      const shown = [...evidence].slice(0, MAX_EVIDENCE)
+      const more = evidence.size > shown.length ? `; and ${evidence.size - shown.length} more` : ''
+      const text = `${cleanLine(reason.code, 40)}: ${shown.join('; ')}${more}`
+      return { text, fix: cleanLine(reason.fix), severity: reason.severity }
+    })
 }
 
 /** Notices and what could not be read, without repeats. */

@@ -3,12 +3,21 @@ import { cleanLine } from './clean.js'
 import { counted, formatInterval, formatNumber, formatRatio } from './format.js'
 import { type ReportInput, type TargetSummary, THROUGHPUT } from './input.js'
 
-/** The finding in one sentence: who is faster, by how much, how surely. Plain text, hostile characters removed. */
+/**
+ * The finding in one sentence: who is faster, by how much, how surely; a run that does not count says so first.
+ * Plain text, hostile characters removed.
+ */
 export function headline({ summary }: ReportInput): string {
+  const { validity } = summary.verdict
+  const counts = validity === 'VALID' ? '' : `${validity}: `
   const compared = summary.comparisons.filter((row) => row.metric === THROUGHPUT && row.ratio !== null)
-  if (compared.length > 0) return cleanLine(comparedText(compared), 600)
-  if (summary.targets.length === 0) return 'No target was measured'
-  return cleanLine(summary.targets.map(targetSentence).join('; '), 600)
+  const finding =
+    compared.length > 0
+      ? comparedText(compared)
+      : summary.targets.length > 0
+        ? summary.targets.map(targetSentence).join('; ')
+        : 'no target was measured'
+  return cleanLine(counts + finding, 600)
 }
 
 /** What the interval is, and of what. */

@@ -34,7 +34,7 @@ export function renderTerminal(input: ReportInput, options: TerminalOptions): st
       ...wrap(`${severity === 'note' ? 'note' : severity} ${text}`, width, 2).map(
         severity === 'note' ? dim : colors.yellow,
       ),
-      ...wrap(`  fix: ${fix}`, width, 7).map(dim),
+      ...wrap(`fix: ${fix}`, width - 2, 5).map((line) => dim(`  ${line}`)),
     ]),
     noticeLines(input).flatMap((line) => wrap(`notice ${line}`, width, 7)),
   ]

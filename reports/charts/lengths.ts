@@ -14,7 +14,7 @@ export function lengthsChart({ run, summary }: ReportInput): Chart | null {
   const text = (label: string, mean: number | null | undefined) => `${label} mean ${formatNumber(mean ?? null)}`
   return {
     id: 'lengths',
-    title: `Lengths of the ${counted(rows.length, 'planned request')}: ${text('prompt', measured?.inputLengths.mean)}, ${text('output', measured?.outputLengths.mean)} tokens`,
+    title: `Lengths of the ${counted(rows.length, 'planned request')}; of the completed ones: ${text('prompt', measured?.inputLengths.mean)}, ${text('output', measured?.outputLengths.mean)} tokens`,
     note: 'Tokens per request against number of requests, as planned; identical for every target. The wider the output lengths spread, the more a static batch wastes.',
     legend: [],
     readout: null,

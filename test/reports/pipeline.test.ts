@@ -21,7 +21,7 @@ describe('Markdown', () => {
     input.summary.notices = Array.from({ length: 3000 }, (_, index) => `notice ${index} ${'x'.repeat(80)}`)
     const text = renderMarkdown(input)
     expect(text.length).toBeLessThan(60_002)
-    expect(text).toContain('**paged gives')
+    expect(text).toContain('**INVALID: paged gives')
     expect(text).toContain('interrupted')
   })
 })

@@ -50,7 +50,7 @@ describe('the table in the terminal', () => {
     expect(one).toMatch(/^external gives [\d.]+ output tokens\/s\n/)
     expect(one).toContain('an interval needs two blocks')
     const none = renderTerminal(fixture({ targets: ['external'], blocksPerTarget: 1, failures: 'all' }), PLAIN)
-    expect(none).toMatch(/^external: no throughput could be measured\n/)
+    expect(none).toMatch(/^INVALID: external: no throughput could be measured\n/)
     expect(none).toContain('96 of 96')
     expect(none).not.toMatch(/NaN|undefined|null|Infinity/)
   })
