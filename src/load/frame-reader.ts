@@ -11,7 +11,10 @@ export interface FrameSink {
   /** Only with keepOutput. */
   onText(text: string): void
   onTokenIds(ids: readonly number[]): void
-  onFinish(reason: string): void
+  /** A frame with a choice and no token, such as the role. */
+  onEmptyChoice(): void
+  /** `bare`: in a frame without tokens. */
+  onFinish(reason: string, bare: boolean): void
   onUsage(usage: Usage): void
   onErrorEvent(text: string): void
   onDone(): void
@@ -75,8 +78,10 @@ export class FrameReader {
       if (this.keepOutput && frame.text !== '') sink.onText(frame.text)
       if (this.keepOutput && frame.tokenIds !== null) sink.onTokenIds(frame.tokenIds)
     }
+    const bare = frame.textKind === null && ids === 0
+    if (frame.hasChoice && bare) sink.onEmptyChoice()
     if (frame.usage !== null) sink.onUsage(frame.usage)
-    if (frame.finishReason !== null) sink.onFinish(frame.finishReason)
+    if (frame.finishReason !== null) sink.onFinish(frame.finishReason, bare)
   }
 
   /** Ids count for themselves; a running usage tells by its increase. */

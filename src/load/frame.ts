@@ -7,6 +7,8 @@ export interface Frame {
   text: string
   textKind: 'output' | 'reasoning' | 'tool' | null
   tokenIds: number[] | null
+  /** It has a choice, with or without tokens. */
+  hasChoice: boolean
   finishReason: string | null
   usage: Usage | null
   /** Error text of the server, or why the frame is not valid. */
@@ -57,6 +59,7 @@ export function readFrame(data: Uint8Array, eventName: string | null): Frame {
   return {
     ...EMPTY,
     ...readText(choice),
+    hasChoice: true,
     tokenIds: Array.isArray(ids) && ids.every((id) => typeof id === 'number') ? ids : null,
     // Some servers write '' before the end; it means null.
     finishReason: typeof finish === 'string' && finish !== '' ? oneLine(finish) : null,
@@ -76,6 +79,7 @@ const EMPTY: Frame = {
   text: '',
   textKind: null,
   tokenIds: null,
+  hasChoice: false,
   finishReason: null,
   usage: null,
   problem: null,

@@ -44,6 +44,9 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
   #firstOutputNs: number | null = null
   #lastTokenNs: number | null = null
   #doneNs: number | null = null
+  #firstChoiceNs: number | null = null
+  #finishNs: number | null = null
+  #bareFinish = false
   #readNs = 0
   #bytes = 0
   #frameTokens = 0
@@ -131,6 +134,7 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     if (this.outcome !== null) return
     if (this.#finishReason !== null) throw new BadFrame('tokens after the finish reason')
     this.#firstTokenNs ??= this.#readNs
+    this.#firstChoiceNs ??= this.#readNs
     if (kind !== 'reasoning') this.#firstOutputNs ??= this.#readNs
     this.#lastTokenNs = this.#readNs
     if (tokens === 0) this.#unknownFrames++
@@ -152,9 +156,15 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     this.#usage = usage
   }
 
-  onFinish(reason: string): void {
+  onEmptyChoice(): void {
+    this.#firstChoiceNs ??= this.#readNs
+  }
+
+  onFinish(reason: string, bare: boolean): void {
     if (this.#finishReason !== null) throw new BadFrame('two finish reasons')
     this.#finishReason = reason
+    this.#finishNs = this.#readNs
+    this.#bareFinish = bare
   }
 
   onErrorEvent(text: string): void {
@@ -218,6 +228,9 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
       firstOutputNs: this.#firstOutputNs,
       lastTokenNs: this.#lastTokenNs,
       doneNs: this.#doneNs,
+      firstChoiceNs: this.#firstChoiceNs,
+      finishNs: this.#finishNs,
+      bareFinish: this.#bareFinish,
       readNs: reads.readNs,
       readTokens: counts.spread ?? reads.readTokens,
       readFrames: reads.readFrames,

@@ -98,6 +98,11 @@ export interface RequestRecord {
   firstOutputNs: number | null
   lastTokenNs: number | null
   doneNs: number | null
+  /** The first frame with a choice, tokens or not, and the frame with the finish reason: what other tools count from and to. */
+  firstChoiceNs?: number | null
+  finishNs?: number | null
+  /** The finish reason came in a frame of its own, without tokens. */
+  bareFinish?: boolean
   /** Socket reads that delivered tokens: ns since sentNs, tokens in the read, frames in the read. */
   readNs: number[]
   readTokens: number[]

@@ -127,6 +127,7 @@ function logSink(log: unknown[]): FrameSink {
     onTokens: note('tokens'),
     onText: (text) => (text === '' ? quiet() : note('text')(text)),
     onTokenIds: (ids) => (ids.length === 0 ? quiet() : note('ids')([...ids])),
+    onEmptyChoice: quiet,
     onFinish: note('finish'),
     onUsage: (usage) => (usage.completionTokens === null ? quiet() : quiet()),
     onErrorEvent: note('error'),
