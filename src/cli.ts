@@ -66,7 +66,7 @@ run
   .option('--export-plan <file>', 'write the plan as JSON lines')
   .option('--dry-run', 'show plan, order and expected time; run nothing')
   .option('--no-ceilings', 'do not measure the machine’s ceilings first')
-  .option('--calibrate', 'measure what the client itself adds, before the run')
+  .option('--no-calibrate', 'do not measure first what the client itself adds')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)
 run.action(async (scenario: string | undefined, options: Record<string, unknown>) => {

@@ -44,7 +44,7 @@ export function parseRunRequest(scenario: string | null, flags: Record<string, u
     exportPlan: (flags['exportPlan'] as string | undefined) ?? null,
     dryRun: flags['dryRun'] === true,
     ceilings: flags['ceilings'] !== false,
-    calibrate: flags['calibrate'] === true,
+    calibrate: flags['calibrate'] !== false,
     quiet: flags['quiet'] === true,
     color: flags['color'] !== false && !process.env['NO_COLOR'] && process.stdout.isTTY === true,
     print: flags['json'] ? 'json' : flags['markdown'] ? 'markdown' : 'table',

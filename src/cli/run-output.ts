@@ -3,21 +3,36 @@ import { renderHtml } from '../../reports/html.js'
 import { renderJunit } from '../../reports/junit.js'
 import { renderMarkdown } from '../../reports/markdown.js'
 import { renderTerminal } from '../../reports/terminal.js'
+import { Failure } from '../failure.js'
 import type { RunData } from '../result/read.js'
 import type { Summary } from '../result/schema.js'
 import { type RunWriter, writeAtomically } from '../result/store.js'
 import type { Plan } from '../scenario/plan.js'
 import type { Scenario } from '../scenario/types.js'
-import type { PlannedBlock } from './run-block.js'
+import type { TargetSpec } from '../target.js'
+import type { Interrupt } from './interrupt.js'
+import { blockOrder } from './run-block.js'
 import type { RunRequest } from './run-options.js'
 
 /** `--dry-run`: what would be sent, to whom, in which order. */
-export function describePlan(scenario: Scenario, plan: Plan, order: readonly PlannedBlock[]): number {
+export function describePlan(scenario: Scenario, plan: Plan, targets: readonly TargetSpec[]): number {
+  const order = blockOrder(targets, scenario.repeats.max).map((block) => block.target.name)
   process.stdout.write(
     `scenario ${scenario.name}: ${scenario.description}\nplan     ${plan.line}\nhash     ${plan.hash}\n` +
-      `blocks   ${order.map((block) => block.target.name).join(', ')}\n${plan.notes.map((note) => `note     ${note}\n`).join('')}`,
+      `blocks   ${order.join(', ')}\n${plan.notes.map((note) => `note     ${note}\n`).join('')}`,
   )
   return 0
+}
+
+/** 0, or 3 when the run is INVALID; a run stopped by Ctrl-C is a Failure that says where its part is. */
+export function exitCodeOf(summary: Summary | null, interrupt: Interrupt, directory: string): number {
+  if (interrupt.signal.aborted)
+    throw new Failure(
+      'interrupted',
+      'stopped by Ctrl-C; what was measured is kept and marked partial',
+      `bench report ${directory}`,
+    )
+  return summary?.verdict.validity === 'INVALID' ? 3 : 0
 }
 
 export async function writeReports(

@@ -1,4 +1,5 @@
 import { Failure } from '../failure.js'
+import type { Calibration, Environment } from '../result/schema.js'
 import type { TextTokenizer } from '../scenario/tokenizer.js'
 import { probeTarget, type TargetSpec } from '../target.js'
 import { hasDriver } from '../telemetry/environment.js'
@@ -18,6 +19,9 @@ export interface Machine {
   tokenizer: TextTokenizer | null
   /** Said loudly in the report: a fallback model, a missing GPU library. */
   notices: string[]
+  /** Measured once per process, before the first point. */
+  ceilings: Environment['ceilings']
+  calibration: Calibration | null
 }
 
 /** Builds the kernels, finds the model of the built-in engines and asks external servers what they serve. */
@@ -35,6 +39,8 @@ export async function prepareMachine(
     maxModelLen: null,
     tokenizer: null,
     notices: [],
+    ceilings: null,
+    calibration: null,
   }
   if (builtin.length > 0) {
     progress.phase('kernels and model')

@@ -10,7 +10,11 @@ const folder = mkdtempSync(join(tmpdir(), 'bench-cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', cwd: folder, timeout: 30_000 })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], {
+    encoding: 'utf8',
+    cwd: folder,
+    timeout: 30_000,
+  })
   return { status, stdout, stderr }
 }
 
@@ -42,7 +46,10 @@ describe('bad usage', () => {
   })
   it('exits 2 with line and nearest key for an unknown scenario key', () => {
     const file = join(folder, 'bad.yaml')
-    writeFileSync(file, 'schema: bench/scenario@1\nname: bad\nworkload:\n  inptu: 12\n  output: 4\nload:\n  - {concurrency: 2, min_requests: 4}\n')
+    writeFileSync(
+      file,
+      'schema: bench/scenario@1\nname: bad\nworkload:\n  inptu: 12\n  output: 4\nload:\n  - {concurrency: 2, min_requests: 4}\n',
+    )
     const { status, stderr } = bench('scenario', 'check', file)
     expect(status).toBe(2)
     expect(stderr).toMatch(/input/)
