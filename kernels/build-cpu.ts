@@ -22,7 +22,7 @@ const INNER_FLAGS = [
   '-ffp-contract=off',
   '-fno-math-errno',
 ]
-const LINK_FLAGS = ['-static-libstdc++', '-static-libgcc', '-pthread']
+const LINK_FLAGS = ['-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL', '-pthread']
 
 export interface CpuBuild {
   /** Files just made, still in the work folder. */
