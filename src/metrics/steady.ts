@@ -4,8 +4,8 @@ import { tokensBetween } from './throughput.js'
 import type { Window } from './window.js'
 
 const BATCHES = 12
-/** Two-sided 5 %. */
-const CRITICAL_Z = 1.96
+/** Two-sided 1 %: a run has several blocks with two tests each. */
+const CRITICAL_Z = 2.576
 const MIN_REQUESTS = 24
 
 /** Whether the window is one steady state. trendPercent null: no trend that is sure. */
