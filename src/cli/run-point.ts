@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { nowNs } from '../clock.js'
+import { Failure } from '../failure.js'
 import { type RunData, readRun } from '../result/read.js'
 import { RESULT_SCHEMA, type RunManifest, type Summary } from '../result/schema.js'
 import { createRun } from '../result/store.js'
@@ -45,7 +46,9 @@ export async function runPoint(
 ): Promise<{ data: RunData; summary: Summary }> {
   const { request, targets, machine, progress, directory, interrupt } = setting
   const plan = await planPoint(scenario, setting)
-  const run = createRun(directory, await newManifest(scenario, plan, setting))
+  const manifest = await newManifest(scenario, plan, setting)
+  if (interrupt.signal.aborted) throw new Failure('interrupted', 'stopped by Ctrl-C before anything was measured')
+  const run = createRun(directory, manifest)
   run.writePlan(plan.rows)
   for (const block of blockOrder(targets, scenario.repeats.max)) {
     if (interrupt.signal.aborted) break
@@ -60,15 +63,19 @@ export async function runPoint(
   return { data, summary }
 }
 
-async function newManifest(scenario: Scenario, plan: Plan, setting: RunSetting): Promise<RunManifest> {
-  const { request, machine, progress, directory } = setting
+async function newManifest(
+  scenario: Scenario,
+  plan: Plan,
+  setting: RunSetting & { interrupt: Interrupt },
+): Promise<RunManifest> {
+  const { request, machine, progress, directory, interrupt } = setting
   if (request.ceilings && setting.targets.some((target) => target.kind === 'builtin')) {
     progress.phase('what this machine can do at most (bandwidth, GEMM rate)')
     machine.ceilings ??= await measureCeilings(machine.backend)
   }
-  if (request.calibrate) {
+  if (request.calibrate && !interrupt.signal.aborted) {
     progress.phase('what the client itself adds')
-    machine.calibration ??= await calibrateFor(scenario)
+    machine.calibration ??= await calibrateFor(scenario, interrupt.signal)
   }
   const why = request.scenario === null ? ` (chosen because the backend is ${machine.backend})` : ''
   return {
