@@ -45,7 +45,7 @@
       const svg = stage.querySelector('svg')
       svg.removeAttribute('width')
       svg.removeAttribute('height')
-      svg.style.maxWidth = `${svg.viewBox.baseVal.width}px`
+      svg.style.cssText = `max-width:${svg.viewBox.baseVal.width}px;--natural:${svg.viewBox.baseVal.width}px`
       svg.setAttribute('aria-hidden', 'true')
       plot.dataset.drawnWidth = String(size.width)
       plot.replaceChildren(stage)

@@ -117,11 +117,15 @@ export class Chromium {
     throw new Error(`waited too long for ${what}`)
   }
 
+  /** Asks it to end, so that its helper processes end too; kills what has not ended after 5 s. */
   async close(): Promise<void> {
     const ended = new Promise((resolve) => this.child.once('exit', resolve))
-    this.child.kill('SIGKILL')
+    const killer = setTimeout(() => this.child.kill('SIGKILL'), 5000)
+    this.call('Browser.close').catch(() => null)
     await ended
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    clearTimeout(killer)
+    for (const waiting of this.waiting.values()) waiting.reject(new Error('the browser has ended'))
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   }
 
   private receive(message: Message): void {
