@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { toolColumns } from '../../src/metrics/compatibility.js'
 import { readForeignResult } from '../../src/metrics/foreign-result.js'
@@ -96,6 +97,15 @@ describe('import of other tools’ results', () => {
       tpotMs: { mean: 8 },
       requestsPerSecond: 5,
     })
+  })
+
+  it('reads what guidellm 0.8.1 really wrote', () => {
+    const file = new URL('../fixtures/load/guidellm-0.8.1.json', import.meta.url)
+    const [result] = readForeignResult(readFileSync(file, 'utf8'), 'guidellm-0.8.1.json')
+    expect(result).toMatchObject({ tool: 'guidellm', requestsOk: 64, requestsFailed: 0 })
+    // The server was programmed to 50 ms and 20 ms a token; TPOT of guidellm includes TTFT.
+    expect(result!.column.itlMs!.p50).toBeCloseTo(20, 1)
+    expect(result!.column.tpotMs!.mean).toBeCloseTo((55.9 + 63 * 20) / 64, 1)
   })
 
   it('reads aiperf', () => {
