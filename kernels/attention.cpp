@@ -34,16 +34,20 @@ void check_row(const Call &call, int32_t r) {
   const int32_t queries = call.query_start[r + 1] - call.query_start[r];
   const int32_t length = call.kv_length[r];
   if (call.query_start[r] < 0 || queries < 0 || call.query_start[r + 1] > call.tokens) {
-    fail(KN_INVALID_ARGUMENT, "query_start[%d] is %d, [%d] is %d, tokens %d", r, call.query_start[r], r + 1, call.query_start[r + 1], call.tokens);
+    fail(KN_INVALID_ARGUMENT, "query_start[%d] is %d, [%d] is %d, tokens %d", r, call.query_start[r], r + 1,
+         call.query_start[r + 1], call.tokens);
   }
   if (r < call.decode_rows && queries != 1) fail(KN_INVALID_ARGUMENT, "decode row %d has %d queries", r, queries);
-  if (length < queries || length > call.max_kv) fail(KN_INVALID_ARGUMENT, "kv_length[%d] is %d: %d queries, max_kv %d", r, length, queries, call.max_kv);
+  if (length < queries || length > call.max_kv)
+    fail(KN_INVALID_ARGUMENT, "kv_length[%d] is %d: %d queries, max_kv %d", r, length, queries, call.max_kv);
   if (call.row_slot[r] < 0 || call.row_slot[r] >= call.slots) fail(KN_INVALID_ARGUMENT, "row_slot[%d] is %d", r, call.row_slot[r]);
   const int32_t needed = queries == 0 ? 0 : (length + call.block_size - 1) / call.block_size;
-  if (needed > call.slot_stride - KN_SLOT_BLOCKS) fail(KN_INVALID_ARGUMENT, "row %d needs %d blocks, its table holds %d", r, needed, call.slot_stride - KN_SLOT_BLOCKS);
+  if (needed > call.slot_stride - KN_SLOT_BLOCKS)
+    fail(KN_INVALID_ARGUMENT, "row %d needs %d blocks, its table holds %d", r, needed, call.slot_stride - KN_SLOT_BLOCKS);
   const int32_t *table = call.slot_table + static_cast<int64_t>(call.row_slot[r]) * call.slot_stride + KN_SLOT_BLOCKS;
   for (int32_t b = 0; b < needed; b++) {
-    if (table[b] < 0 || table[b] >= call.blocks) fail(KN_INVALID_ARGUMENT, "row %d: block table names block %d of %lld", r, table[b], static_cast<long long>(call.blocks));
+    if (table[b] < 0 || table[b] >= call.blocks)
+      fail(KN_INVALID_ARGUMENT, "row %d: block table names block %d of %lld", r, table[b], static_cast<long long>(call.blocks));
   }
 }
 
@@ -86,7 +90,8 @@ void run(kn_device &device, const kn::TypedLoops<W> &loops, const Call &call) {
   int64_t pieces_at_most = 0;
   for (int32_t r = 0; r < call.rows; r++) {
     check_row(call, r);
-    pieces_at_most += static_cast<int64_t>((call.query_start[r + 1] - call.query_start[r] + QUERY_TILE - 1) / QUERY_TILE) * call.kv_heads;
+    pieces_at_most +=
+        static_cast<int64_t>((call.query_start[r + 1] - call.query_start[r] + QUERY_TILE - 1) / QUERY_TILE) * call.kv_heads;
   }
   Piece *pieces = device.scratch.get<Piece>(static_cast<uint64_t>(std::max<int64_t>(1, pieces_at_most)));
   int32_t count = 0;
@@ -111,10 +116,10 @@ int64_t kn::attention_scratch_bytes(int32_t rows, int32_t head_dim) {
   return 2ll * KEY_TILE * head_dim * 4 + static_cast<int64_t>(rows) * (2ll * head_dim + KEY_TILE + 2) * 4 + 7 * 64;
 }
 
-int32_t kn_attention(kn_device *device, kn_addr out, kn_addr q, int32_t q_stride, kn_addr kv, double block_stride, int32_t block_size,
-                     kn_addr query_start, kn_addr kv_length, kn_addr row_slot, kn_addr slot_table, int32_t slot_stride, int32_t rows,
-                     int32_t decode_rows, int32_t tokens, int32_t heads, int32_t kv_heads, int32_t head_dim, float scale, int32_t max_kv,
-                     kn_addr workspace) {
+int32_t kn_attention(kn_device *device, kn_addr out, kn_addr q, int32_t q_stride, kn_addr kv, double block_stride,
+                     int32_t block_size, kn_addr query_start, kn_addr kv_length, kn_addr row_slot, kn_addr slot_table,
+                     int32_t slot_stride, int32_t rows, int32_t decode_rows, int32_t tokens, int32_t heads, int32_t kv_heads,
+                     int32_t head_dim, float scale, int32_t max_kv, kn_addr workspace) {
   (void)workspace;  // the CPU's scratch belongs to its threads
   return kn::guard(device, [&] {
     check_at_least("rows", rows, 0);
@@ -124,13 +129,15 @@ int32_t kn_attention(kn_device *device, kn_addr out, kn_addr q, int32_t q_stride
     check_at_least("max_kv", max_kv, 0);
     check_at_least("kv_heads", kv_heads, 1);
     check_at_least("slot_stride", slot_stride, KN_SLOT_BLOCKS + 1);
-    if (heads < kv_heads || heads % kv_heads != 0) fail(KN_INVALID_ARGUMENT, "heads is %d, not a multiple of kv_heads %d", heads, kv_heads);
+    if (heads < kv_heads || heads % kv_heads != 0)
+      fail(KN_INVALID_ARGUMENT, "heads is %d, not a multiple of kv_heads %d", heads, kv_heads);
     kn::check_head_dim(head_dim);
     kn::check_block_size(block_size);
     check_at_least("q_stride", q_stride, static_cast<int64_t>(heads) * head_dim);
     if (!(scale > 0)) fail(KN_INVALID_ARGUMENT, "scale is %g, must be positive", static_cast<double>(scale));
     const double used = 2.0 * kv_heads * block_size * head_dim * static_cast<double>(device->weight_bytes());
-    if (!(block_stride >= used)) fail(KN_INVALID_ARGUMENT, "block_stride is %.0f, one layer of a block takes %.0f bytes", block_stride, used);
+    if (!(block_stride >= used))
+      fail(KN_INVALID_ARGUMENT, "block_stride is %.0f, one layer of a block takes %.0f bytes", block_stride, used);
     check_range(*device, "out", out, 4.0 * tokens * heads * head_dim);
     check_range(*device, "q", q, tokens == 0 ? 0 : 4.0 * ((tokens - 1.0) * q_stride + static_cast<double>(heads) * head_dim));
     check_range(*device, "query_start", query_start, 4.0 * (rows + 1));

@@ -40,13 +40,16 @@ bool parse(int count, char **arguments, check::Options &options) {
     else if (flag == "--time") options.time = true;
     else return std::fprintf(stderr, "unknown argument %s\n", flag.c_str()), false;
   }
-  if (options.library.empty()) std::fprintf(stderr, "usage: check --library PATH [--dtype f32|bf16] [--op NAME] [--quick] [--time] [--seed N] [--json FILE]\n");
+  if (options.library.empty())
+    std::fprintf(stderr,
+                 "usage: check --library PATH [--dtype f32|bf16] [--op NAME] [--quick] [--time] [--seed N] [--json FILE]\n");
   return !options.library.empty();
 }
 
 std::vector<check::Suite> suites(const std::string &only) {
   std::vector<check::Suite> chosen;
-  for (const auto *part : {&check::row_suites(), &check::matmul_suites(), &check::attention_suites(), &check::sample_suites(), &check::step_suites()}) {
+  for (const auto *part : {&check::row_suites(), &check::matmul_suites(), &check::rope_suites(), &check::attention_suites(),
+                           &check::sample_suites(), &check::step_suites(), &check::graph_suites()}) {
     for (const check::Suite &suite : *part) {
       if (only.empty() || only == suite.op) chosen.push_back(suite);
     }
@@ -99,7 +102,8 @@ void write_json(const check::Target &target, const std::vector<Result> &results)
   for (size_t i = 0; i < results.size(); i++) {
     const check::Tally &tally = results[i].tally;
     file << (i ? "," : "") << "{\"op\":\"" << results[i].op << "\",\"cases\":" << tally.cases << ",\"failures\":" << tally.failures
-         << ",\"worstErrorShare\":" << tally.worst << ",\"tokensByMargin\":" << tally.by_margin << ",\"firstFailure\":\"" << escape(tally.first_failure) << "\"}";
+         << ",\"worstErrorShare\":" << tally.worst << ",\"tokensByMargin\":" << tally.by_margin << ",\"firstFailure\":\""
+         << escape(tally.first_failure) << "\"}";
   }
   file << "]}\n";
 }

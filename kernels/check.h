@@ -9,14 +9,14 @@
 
 #include "kernels.h"
 
-#define KN_FUNCTIONS(X)                                                                                                    \
-  X(abi_version) X(device_create) X(device_destroy) X(device_info) X(last_error) X(memory_info) X(buffer_alloc)            \
-  X(buffer_free) X(buffer_fill) X(host_alloc) X(host_free) X(upload) X(download) X(upload_async) X(download_async)         \
-  X(event_create) X(event_destroy) X(event_record) X(event_query) X(event_wait) X(event_elapsed) X(synchronize)            \
-  X(graph_begin) X(graph_end) X(graph_launch) X(graph_destroy) X(weight_bytes) X(weight_load) X(weight_random)             \
-  X(vector_load) X(step_prepare) X(embedding) X(rmsnorm) X(add_rmsnorm) X(add) X(matmul) X(rope_store) X(rope) X(kv_store) \
-  X(attention) X(attention_workspace) X(silu_mul) X(silu) X(mul) X(gather_rows) X(sample) X(sample_workspace) X(logprobs)  \
-  X(copy) X(read)
+#define KN_FUNCTIONS(X)                                                                                                            \
+  X(abi_version)                                                                                                                   \
+  X(device_create) X(device_destroy) X(device_info) X(last_error) X(memory_info) X(buffer_alloc) X(buffer_free) X(buffer_fill)     \
+      X(host_alloc) X(host_free) X(upload) X(download) X(upload_async) X(download_async) X(event_create) X(event_destroy)          \
+          X(event_record) X(event_query) X(event_wait) X(event_elapsed) X(synchronize) X(graph_begin) X(graph_end) X(graph_launch) \
+              X(graph_destroy) X(weight_bytes) X(weight_load) X(weight_random) X(vector_load) X(step_prepare) X(embedding)         \
+                  X(rmsnorm) X(add_rmsnorm) X(add) X(matmul) X(rope_store) X(rope) X(kv_store) X(attention) X(attention_workspace) \
+                      X(silu_mul) X(silu) X(mul) X(gather_rows) X(sample) X(sample_workspace) X(logprobs) X(copy) X(read)
 
 namespace check {
 
@@ -64,10 +64,10 @@ class Target {
   KN_FUNCTIONS(X)
 #undef X
   kn_device *device = nullptr;
-  std::string info;          // JSON of kn_device_info
+  std::string info;  // JSON of kn_device_info
   bool cuda = false;
   bool w_bf16 = false, x_bf16 = false;
-  bool exact = false;        // rows are promised to be bit-equal in every batch and chunking
+  bool exact = false;  // rows are promised to be bit-equal in every batch and chunking
   const Options &options;
 
   int64_t w_size() const { return w_bf16 ? 2 : 4; }
@@ -109,7 +109,7 @@ class Buffer {
 
 // Makers of filled buffers. Floats are rounded to the type they are stored in; `values` is changed to what was stored.
 Buffer make_x(Target &target, std::vector<float> &values);
-Buffer make_w(Target &target, std::vector<float> &values);   // elements as in the cache
+Buffer make_w(Target &target, std::vector<float> &values);  // elements as in the cache
 Buffer make_vector(Target &target, std::vector<float> &values);
 Buffer make_ints(Target &target, const std::vector<int32_t> &values);
 Buffer make_floats(Target &target, const std::vector<float> &values);
@@ -146,9 +146,11 @@ struct Suite {
 };
 const std::vector<Suite> &row_suites();        // check_rows.cpp
 const std::vector<Suite> &matmul_suites();     // check_matmul.cpp
+const std::vector<Suite> &rope_suites();       // check_rope.cpp
 const std::vector<Suite> &attention_suites();  // check_attention.cpp
 const std::vector<Suite> &sample_suites();     // check_sample.cpp
 const std::vector<Suite> &step_suites();       // check_step.cpp
+const std::vector<Suite> &graph_suites();      // check_graph.cpp
 
 // Times each operation with a cold cache and prints a table.
 void time_operations(Target &target, Random &random);

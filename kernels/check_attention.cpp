@@ -1,4 +1,4 @@
-// check_attention.cpp - RoPE, the cache write and paged attention against f64; bits of attention alone, in a batch, in chunks.
+// check_attention.cpp - paged attention against f64; its bits alone, in a batch, in chunks.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -36,7 +36,8 @@ struct Layout {
     block_stride = layer_elements() * target.w_size() * 2;
     std::vector<int32_t> free;
     for (int32_t b = 1; b < blocks; b++) free.push_back(b);
-    for (size_t i = free.size(); i > 1; i--) std::swap(free[i - 1], free[static_cast<size_t>(random.below(static_cast<int32_t>(i)))]);
+    for (size_t i = free.size(); i > 1; i--)
+      std::swap(free[i - 1], free[static_cast<size_t>(random.below(static_cast<int32_t>(i)))]);
     const int32_t slot_count = static_cast<int32_t>(rows.size()) + 2;
     table.assign(static_cast<size_t>(slot_count) * static_cast<size_t>(slot_stride), -1);  // -1: must never be followed
     std::vector<int32_t> names;
@@ -69,83 +70,6 @@ struct Layout {
   }
 };
 
-// ---- RoPE and the cache write ----
-
-std::vector<float> rope_table(int32_t positions, int32_t dim) {
-  std::vector<float> table;
-  for (int32_t p = 0; p < positions; p++) {
-    for (const bool sine : {false, true}) {
-      for (int32_t i = 0; i < dim / 2; i++) {
-        const double angle = p * std::pow(10000.0, -2.0 * i / dim);
-        table.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
-      }
-    }
-  }
-  return table;
-}
-
-void rope_store(Target &target, Random &random, Tally &tally) {
-  const Heads all[] = {{9, 3, 64}, {4, 4, 64}, {8, 1, 128}, {32, 8, 128}};
-  for (const Heads &heads : all) {
-    for (const int32_t tokens : {1, 5, 33}) {
-      const int32_t block_size = 16 << random.below(3);
-      Case test(tally, label({{"heads", heads.query}, {"kv", heads.kv}, {"dim", heads.dim}, {"tokens", tokens}, {"block", block_size}}));
-      const int32_t width = (heads.query + 2 * heads.kv) * heads.dim, half = heads.dim / 2, blocks = 5;
-      const int64_t layer = 2ll * heads.kv * block_size * heads.dim, stride = layer * 2 * target.w_size();
-      const int32_t max_position = 700;
-      std::vector<float> rope = rope_table(max_position, heads.dim);
-      std::vector<float> x = random.normals(static_cast<int64_t>(tokens) * width);
-      std::vector<int32_t> position(static_cast<size_t>(tokens)), slot(position.size()), free;
-      for (int32_t s = 0; s < blocks * block_size; s++) free.push_back(s);
-      for (size_t t = 0; t < position.size(); t++) {
-        position[t] = random.below(max_position);
-        std::swap(free[t], free[t + static_cast<size_t>(random.below(static_cast<int32_t>(free.size() - t)))]);
-        slot[t] = free[t];
-      }
-      const Buffer qkv = make_x(target, x), twin = make_x(target, x), table = make_floats(target, rope);
-      const Buffer positions = make_ints(target, position), slots = make_ints(target, slot);
-      const Buffer cache(target, stride * blocks), twin_cache(target, stride * blocks);
-      target.ok(target.rope_store(target.device, qkv, positions, slots, table, cache, static_cast<double>(stride), block_size, tokens,
-                                  heads.query, heads.kv, heads.dim), "kn_rope_store");
-      target.ok(target.rope(target.device, twin, positions, table, tokens, heads.query, heads.kv, heads.dim), "kn_rope");
-      target.ok(target.kv_store(target.device, twin, slots, twin_cache, static_cast<double>(stride), block_size, tokens, heads.query,
-                                heads.kv, heads.dim), "kn_kv_store");
-
-      const std::vector<float> fused = read_x(target, qkv), unfused = read_x(target, twin);
-      const std::vector<float> fused_kv = read_w(target, cache), unfused_kv = read_w(target, twin_cache);
-      for (int32_t t = 0; t < tokens; t++) {
-        const float *cosine = rope.data() + static_cast<int64_t>(position[static_cast<size_t>(t)]) * heads.dim, *sine = cosine + half;
-        for (int32_t h = 0; h < heads.query + 2 * heads.kv; h++) {
-          for (int32_t d = 0; d < heads.dim; d++) {
-            const int64_t at = static_cast<int64_t>(t) * width + h * heads.dim;
-            const float *head = x.data() + at;
-            const bool rotated = h < heads.query + heads.kv;
-            const int32_t i = d % half;
-            const double other = d < half ? -static_cast<double>(head[i + half]) * sine[i] : static_cast<double>(head[i]) * sine[i];
-            const double expected = rotated ? static_cast<double>(head[d]) * cosine[i] + other : head[d];
-            const double size = std::fabs(expected) + (rotated ? std::fabs(other) : 0);
-            const double tolerance_x = 2 * target.x_epsilon() * std::fabs(expected) + 4 * 0x1p-24 * size + 1e-30;
-            const double tolerance_w = tolerance_x + 2 * target.w_epsilon() * std::fabs(expected);
-            if (h < heads.query) test.near(fused[static_cast<size_t>(at + d)], expected, tolerance_x, "q (fused)", at + d);
-            test.near(unfused[static_cast<size_t>(at + d)], expected, tolerance_x, "qkv (rope)", at + d);
-            if (h < heads.query) continue;
-            const int64_t line = h - heads.query, s = slot[static_cast<size_t>(t)];
-            const int64_t element = s / block_size * (stride / target.w_size()) + (line * block_size + s % block_size) * heads.dim + d;
-            test.near(fused_kv[static_cast<size_t>(element)], expected, tolerance_w, "cache (fused)", element);
-            test.near(unfused_kv[static_cast<size_t>(element)], expected, tolerance_w, "cache (kv_store)", element);
-          }
-        }
-      }
-      int64_t written = 0;
-      for (const float value : fused_kv) written += !std::isnan(value);
-      test.same(written, 2ll * tokens * heads.kv * heads.dim, "elements written to the cache", 0);
-      test.guards({&qkv, &twin, &cache, &twin_cache});
-    }
-  }
-}
-
-// ---- attention ----
-
 struct Tensors {
   std::vector<float> q, cache;
   Buffer q_buffer, cache_buffer;
@@ -159,7 +83,8 @@ Tensors make_tensors(Target &target, Random &random, const Layout &layout) {
   for (size_t row = 0; row < layout.lengths.size(); row++) {
     for (int32_t p = 0; p < layout.lengths[row]; p++) {
       for (int32_t line = 0; line < 2 * layout.heads.kv; line++) {
-        const int64_t at = layout.element(target.w_size(), layout.block_of(row, p), p % layout.block_size, line / layout.heads.kv, line % layout.heads.kv);
+        const int64_t at = layout.element(target.w_size(), layout.block_of(row, p), p % layout.block_size, line / layout.heads.kv,
+                                          line % layout.heads.kv);
         for (int32_t d = 0; d < layout.heads.dim; d++) cache[static_cast<size_t>(at + d)] = random.normal();
       }
     }
@@ -174,20 +99,23 @@ Buffer run(Target &target, const Layout &layout, const Tensors &tensors) {
   const Buffer starts = make_ints(target, layout.query_start), lengths = make_ints(target, layout.lengths);
   const Buffer slots = make_ints(target, layout.slots), table = make_ints(target, layout.table);
   double bytes = 0;
-  target.ok(target.attention_workspace(target.device, layout.rows(), layout.tokens(), heads.query, heads.dim, layout.max_kv, &bytes), "workspace");
+  target.ok(
+      target.attention_workspace(target.device, layout.rows(), layout.tokens(), heads.query, heads.dim, layout.max_kv, &bytes),
+      "workspace");
   const Buffer workspace(target, static_cast<int64_t>(bytes));
-  target.ok(target.attention(target.device, out, tensors.q_buffer, layout.qkv_width(), tensors.cache_buffer, static_cast<double>(layout.block_stride),
-                             layout.block_size, starts, lengths, slots, table, layout.slot_stride, layout.rows(), layout.decode_rows(),
-                             layout.tokens(), heads.query, heads.kv, heads.dim, 1.0f / std::sqrt(static_cast<float>(heads.dim)), layout.max_kv,
-                             workspace), "kn_attention");
+  target.ok(target.attention(target.device, out, tensors.q_buffer, layout.qkv_width(), tensors.cache_buffer,
+                             static_cast<double>(layout.block_stride), layout.block_size, starts, lengths, slots, table,
+                             layout.slot_stride, layout.rows(), layout.decode_rows(), layout.tokens(), heads.query, heads.kv,
+                             heads.dim, 1.0f / std::sqrt(static_cast<float>(heads.dim)), layout.max_kv, workspace),
+            "kn_attention");
   target.ok(target.synchronize(target.device), "kn_synchronize");
   if (!workspace.guards_intact()) throw std::string("memory around the workspace was written");
   return out;
 }
 
 // One query head in f64: softmax(q K^T * scale) V over keys 0 .. position.
-void reference(const Target &target, const Layout &layout, const Tensors &tensors, size_t row, int32_t query, int32_t head, Case &test,
-               const std::vector<float> &got) {
+void reference(const Target &target, const Layout &layout, const Tensors &tensors, size_t row, int32_t query, int32_t head,
+               Case &test, const std::vector<float> &got) {
   const Heads &heads = layout.heads;
   const int64_t token = layout.query_start[row] + query;
   const int32_t keys = layout.lengths[row] - layout.queries[row] + query + 1;
@@ -229,10 +157,10 @@ std::vector<Rows> batches(Random &random, int32_t block, bool quick) {
   const int32_t b = block;
   std::vector<Rows> all = {
       {{1, 1}},
-      {{1, b - 1}, {1, b}, {1, b + 1}, {1, 2 * b + 3}},                       // decode at block boundaries
-      {{b - 1, b - 1}, {b, b}, {b + 1, b + 1}},                                // whole prompts
-      {{1, 37}, {1, 5}, {0, 20}, {19, 19}, {7, 100}, {0, 0}, {3, 3}},          // mixed, with rows that are empty
-      {{40, 40}, {70, 190}},                                                   // a later chunk
+      {{1, b - 1}, {1, b}, {1, b + 1}, {1, 2 * b + 3}},                // decode at block boundaries
+      {{b - 1, b - 1}, {b, b}, {b + 1, b + 1}},                        // whole prompts
+      {{1, 37}, {1, 5}, {0, 20}, {19, 19}, {7, 100}, {0, 0}, {3, 3}},  // mixed, with rows that are empty
+      {{40, 40}, {70, 190}},                                           // a later chunk
   };
   Rows many;
   for (int r = 0; r < (quick ? 9 : 64); r++) many.push_back({1, random.between(1, quick ? 150 : 300)});
@@ -251,8 +179,13 @@ void attention(Target &target, Random &random, Tally &tally) {
       if (block > 64 && (quick ? block == 2048 || heads.query != 9 : heads.query != (block == 256 ? 9 : 8))) continue;
       for (const Rows &rows : batches(random, std::min(block, 300), quick)) {
         const Layout layout(target, random, heads, block, rows);
-        Case test(tally, label({{"heads", heads.query}, {"kv", heads.kv}, {"dim", heads.dim}, {"block", block}, {"rows", layout.rows()},
-                                {"tokens", layout.tokens()}, {"max_kv", layout.max_kv}}));
+        Case test(tally, label({{"heads", heads.query},
+                                {"kv", heads.kv},
+                                {"dim", heads.dim},
+                                {"block", block},
+                                {"rows", layout.rows()},
+                                {"tokens", layout.tokens()},
+                                {"max_kv", layout.max_kv}}));
         const Tensors tensors = make_tensors(target, random, layout);
         const Buffer out = run(target, layout, tensors);
         const std::vector<float> got = read_x(target, out);
@@ -261,13 +194,15 @@ void attention(Target &target, Random &random, Tally &tally) {
             // Every query of small rows; of long ones the first, the last and some.
             if (layout.queries[row] > 24 && query % 11 != 0 && query < layout.queries[row] - 2) {
               for (int64_t i = 0; i < heads.query * heads.dim; i++) {
-                if (std::isnan(got[static_cast<size_t>((layout.query_start[row] + query) * static_cast<int64_t>(heads.query) * heads.dim + i)])) {
+                if (std::isnan(got[static_cast<size_t>(
+                        (layout.query_start[row] + query) * static_cast<int64_t>(heads.query) * heads.dim + i)])) {
                   test.fail("an element of query " + std::to_string(query) + " was not written");
                 }
               }
               continue;
             }
-            for (int32_t head = turn++ % 3; head < heads.query; head += 3) reference(target, layout, tensors, row, query, head, test, got);
+            for (int32_t head = turn++ % 3; head < heads.query; head += 3)
+              reference(target, layout, tensors, row, query, head, test, got);
           }
         }
         test.guards({&out, &tensors.q_buffer, &tensors.cache_buffer});
@@ -295,13 +230,15 @@ void attention_bits(Target &target, Random &random, Tally &tally) {
         part.lengths = {whole.lengths[row] - whole.queries[row] + first + count};
         part.slots = {whole.slots[row]};
         const int64_t token = whole.query_start[row] + first;
-        std::vector<float> q(tensors.q.begin() + token * whole.qkv_width(), tensors.q.begin() + (token + count) * whole.qkv_width());
+        std::vector<float> q(tensors.q.begin() + token * whole.qkv_width(),
+                             tensors.q.begin() + (token + count) * whole.qkv_width());
         Buffer q_buffer = make_x(target, q), cache_buffer(target, 0);
         std::vector<float> cache = tensors.cache;
         Tensors chunk{q, {}, std::move(q_buffer), make_w(target, cache)};
         const std::vector<char> got = run(target, part, chunk).read();
         if (std::memcmp(got.data(), expected.data() + token * line, static_cast<size_t>(count * line)) != 0) {
-          test.fail("row " + std::to_string(row) + ", queries " + std::to_string(first) + " + " + std::to_string(count) + " alone differ");
+          test.fail("row " + std::to_string(row) + ", queries " + std::to_string(first) + " + " + std::to_string(count) +
+                    " alone differ");
         }
       }
     }
@@ -311,7 +248,7 @@ void attention_bits(Target &target, Random &random, Tally &tally) {
 }  // namespace
 
 const std::vector<Suite> &attention_suites() {
-  static const std::vector<Suite> suites = {{"rope_store", rope_store}, {"attention", attention}, {"attention_bits", attention_bits}};
+  static const std::vector<Suite> suites = {{"attention", attention}, {"attention_bits", attention_bits}};
   return suites;
 }
 

@@ -43,14 +43,15 @@ float round_bf16(float value) { return kn::f32_from_bf16(kn::bf16_from_f32(value
 Target::Target(const Options &given) : options(given) {
   handle_ = dlopen(given.library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle_) throw std::runtime_error(dlerror());
-#define X(fn)                                                       \
+#define X(fn)                                                     \
   fn = reinterpret_cast<decltype(fn)>(dlsym(handle_, "kn_" #fn)); \
   if (!fn) throw std::runtime_error("library lacks kn_" #fn);
   KN_FUNCTIONS(X)
 #undef X
   if (abi_version() != KN_ABI_VERSION) throw std::runtime_error("library has another ABI version");
-  const std::string json = "{\"dtype\":\"" + given.dtype + "\",\"isa\":\"" + given.isa + "\",\"threads\":" + std::to_string(given.threads) +
-                           ",\"cublaslt\":\"" + given.cublaslt + "\",\"deterministic\":" + (given.deterministic ? "true" : "false") + "}";
+  const std::string json = "{\"dtype\":\"" + given.dtype + "\",\"isa\":\"" + given.isa +
+                           "\",\"threads\":" + std::to_string(given.threads) + ",\"cublaslt\":\"" + given.cublaslt +
+                           "\",\"deterministic\":" + (given.deterministic ? "true" : "false") + "}";
   ok(device_create(json.c_str(), &device), "kn_device_create");
   char text[8192];
   ok(device_info(device, text, sizeof text), "kn_device_info");
@@ -79,7 +80,9 @@ Buffer::Buffer(Target &target, int64_t bytes) : target_(&target), bytes_(bytes) 
   target.ok(target.buffer_fill(target.device, address_, GUARD_BYTE, all), "kn_buffer_fill");
   poison();
 }
-Buffer::Buffer(Buffer &&other) noexcept : target_(other.target_), bytes_(other.bytes_), address_(other.address_) { other.address_ = 0; }
+Buffer::Buffer(Buffer &&other) noexcept : target_(other.target_), bytes_(other.bytes_), address_(other.address_) {
+  other.address_ = 0;
+}
 Buffer::~Buffer() {
   if (address_) target_->buffer_free(target_->device, address_);
 }
@@ -180,7 +183,8 @@ void Case::near(double got, double expected, double tolerance, const char *what,
   if (std::isfinite(error)) tally_.worst = error;
   if (error <= 1) return;
   char text[256];
-  std::snprintf(text, sizeof text, "%s[%lld] is %.9g, expected %.9g +- %.3g", what, static_cast<long long>(index), got, expected, tolerance);
+  std::snprintf(text, sizeof text, "%s[%lld] is %.9g, expected %.9g +- %.3g", what, static_cast<long long>(index), got, expected,
+                tolerance);
   fail(text);
 }
 

@@ -13,12 +13,19 @@ struct Shape {
 };
 
 std::vector<Shape> shapes(const Target &target) {
-  std::vector<Shape> all = {{1, 16, 64, false}, {1, 576, 576, false}, {2, 960, 576, true},  {7, 192, 1536, false}, {8, 64, 128, true},
-                            {13, 576, 576, false}, {16, 3072, 576, false}, {17, 48, 64, true}, {65, 128, 192, true}};
+  std::vector<Shape> all = {{1, 16, 64, false},     {1, 576, 576, false}, {2, 960, 576, true},
+                            {7, 192, 1536, false},  {8, 64, 128, true},   {13, 576, 576, false},
+                            {16, 3072, 576, false}, {17, 48, 64, true},   {65, 128, 192, true}};
   if (!target.cuda) all.insert(all.end(), {{1, 1, 1, true}, {3, 17, 5, true}, {12, 33, 577, false}, {25, 100, 31, true}});
   if (!target.options.quick) {
-    all.insert(all.end(), {{1, 4096, 4096, false}, {4, 6144, 4096, true}, {16, 1024, 14336, false}, {33, 576, 1536, false},
-                           {64, 2048, 576, true}, {100, 512, 4096, false}, {128, 960, 576, false}, {300, 256, 576, true},
+    all.insert(all.end(), {{1, 4096, 4096, false},
+                           {4, 6144, 4096, true},
+                           {16, 1024, 14336, false},
+                           {33, 576, 1536, false},
+                           {64, 2048, 576, true},
+                           {100, 512, 4096, false},
+                           {128, 960, 576, false},
+                           {300, 256, 576, true},
                            {1, 49152, 64, false}});
   }
   return all;
@@ -43,7 +50,8 @@ void compare(const Target &target, Case &test, const Shape &shape, const std::ve
         size += std::fabs(product);
       }
       // A chain of k roundings errs like a random walk, sqrt(k) half units of the running size; slack 4. Then one store.
-      const double tolerance = 4 * std::sqrt(shape.k + 1.0) * 0x1p-24 * size + (to_x ? 2 * target.x_epsilon() * std::fabs(sum) : 0) + 1e-30;
+      const double tolerance =
+          4 * std::sqrt(shape.k + 1.0) * 0x1p-24 * size + (to_x ? 2 * target.x_epsilon() * std::fabs(sum) : 0) + 1e-30;
       test.near(got[static_cast<size_t>(m * shape.n + n)], sum, tolerance, to_x ? "out" : "out (f32)", m * shape.n + n);
     }
   }
@@ -59,7 +67,8 @@ void matmul(Target &target, Random &random, Tally &tally) {
       const std::string name = label({{"m", shape.m}, {"n", shape.n}, {"k", shape.k}, {"bias", shape.bias}, {"out", dtype}});
       Case test(tally, name);
       const Buffer out(target, static_cast<int64_t>(shape.m) * shape.n * (dtype == KN_F32 ? 4 : 2));
-      target.ok(target.matmul(target.device, out, in, weight, shape.bias ? bias.at() : 0, shape.m, shape.n, shape.k, dtype), name.c_str());
+      target.ok(target.matmul(target.device, out, in, weight, shape.bias ? bias.at() : 0, shape.m, shape.n, shape.k, dtype),
+                name.c_str());
       compare(target, test, shape, x, w, b, dtype == KN_F32 ? read_floats(out) : read_x(target, out), dtype != KN_F32);
       test.guards({&out, &in, &weight, &bias});
       if (!target.x_bf16) break;  // both types are one
@@ -85,8 +94,9 @@ void matmul_invariance(Target &target, Random &random, Tally &tally) {
     for (int32_t rows = 1; rows <= shape.m; rows += rows < 20 ? 1 : 7) {
       const int32_t first = random.below(shape.m - rows + 1);
       const Buffer part(target, rows * line);
-      target.ok(target.matmul(target.device, part, in.at(first * static_cast<int64_t>(shape.k) * target.x_size()), weight, bias_at, rows, shape.n,
-                              shape.k, target.x_dtype()), "part");
+      target.ok(target.matmul(target.device, part, in.at(first * static_cast<int64_t>(shape.k) * target.x_size()), weight, bias_at,
+                              rows, shape.n, shape.k, target.x_dtype()),
+                "part");
       const std::vector<char> got = part.read();
       if (std::memcmp(got.data(), expected.data() + first * line, got.size()) != 0) {
         test.fail("rows " + std::to_string(first) + " .. " + std::to_string(first + rows) + " alone differ from the whole batch");

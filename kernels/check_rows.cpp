@@ -19,7 +19,8 @@ std::vector<Shape> shapes(const Target &target) {
   return all;
 }
 
-void compare(Case &test, const std::vector<float> &got, const std::vector<double> &expected, double relative, double absolute, const char *what) {
+void compare(Case &test, const std::vector<float> &got, const std::vector<double> &expected, double relative, double absolute,
+             const char *what) {
   for (size_t i = 0; i < expected.size(); i++) {
     test.near(got[i], expected[i], std::fabs(expected[i]) * relative + absolute, what, static_cast<int64_t>(i));
   }
@@ -46,7 +47,8 @@ void weight_load(Target &target, Random &random, Tally &tally) {
       std::vector<uint16_t> halves(values.size());
       for (size_t i = 0; i < values.size(); i++) {
         if (dtype == KN_BF16) values[i] = kn::f32_from_bf16(halves[i] = kn::bf16_from_f32(values[i]));
-        if (dtype == KN_F16) values[i] = kn::f32_from_f16(halves[i] = static_cast<uint16_t>(random.next() & 0xbbff));  // any finite f16 below 2
+        if (dtype == KN_F16)
+          values[i] = kn::f32_from_f16(halves[i] = static_cast<uint16_t>(random.next() & 0xbbff));  // any finite f16 below 2
       }
       double bytes = 0;
       target.ok(target.weight_bytes(target.device, n, k, &bytes), "kn_weight_bytes");
@@ -55,7 +57,8 @@ void weight_load(Target &target, Random &random, Tally &tally) {
       target.ok(target.weight_load(target.device, weight, source, dtype, n, k), "kn_weight_load");
       const std::vector<float> got = read_weight(target, weight, n, k, test);
       for (size_t i = 0; i < got.size(); i++) {
-        if (!(got[i] == target.to_w(values[i]))) test.near(got[i], target.to_w(values[i]), 1e-30, "element", static_cast<int64_t>(i));
+        if (!(got[i] == target.to_w(values[i])))
+          test.near(got[i], target.to_w(values[i]), 1e-30, "element", static_cast<int64_t>(i));
       }
       test.guards({&weight});
     }
@@ -97,7 +100,9 @@ void embedding(Target &target, Random &random, Tally &tally) {
     target.ok(target.embedding(target.device, out, weight, ids, shape.tokens, vocab, shape.width), "kn_embedding");
     const std::vector<float> got = read_x(target, out);
     for (size_t i = 0; i < got.size(); i++) {
-      const float expected = target.to_x(table[static_cast<size_t>(rows[i / static_cast<size_t>(shape.width)]) * static_cast<size_t>(shape.width) + i % static_cast<size_t>(shape.width)]);
+      const float expected =
+          target.to_x(table[static_cast<size_t>(rows[i / static_cast<size_t>(shape.width)]) * static_cast<size_t>(shape.width) +
+                            i % static_cast<size_t>(shape.width)]);
       if (!(got[i] == expected)) test.near(got[i], expected, 1e-30, "out", static_cast<int64_t>(i));
     }
     test.guards({&out, &weight, &ids});
@@ -139,7 +144,8 @@ void add_rmsnorm(Target &target, Random &random, Tally &tally) {
     std::vector<float> r = random.normals(static_cast<int64_t>(shape.tokens) * shape.width);
     std::vector<float> x = random.normals(static_cast<int64_t>(r.size()));
     std::vector<float> w = random.normals(shape.width);
-    const Buffer residual = make_x(target, r), twin = make_x(target, r), in = make_x(target, x), weight = make_vector(target, w), out(target, in.bytes());
+    const Buffer residual = make_x(target, r), twin = make_x(target, r), in = make_x(target, x), weight = make_vector(target, w),
+                 out(target, in.bytes());
     target.ok(target.add_rmsnorm(target.device, out, residual, in, weight, shape.tokens, shape.width, 1e-6f), "kn_add_rmsnorm");
     std::vector<float> sum(r.size());
     for (size_t i = 0; i < sum.size(); i++) sum[i] = target.to_x(r[i] + x[i]);
@@ -169,7 +175,8 @@ void silu_mul(Target &target, Random &random, Tally &tally) {
     std::vector<double> expected(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; i++) {
       const size_t gate = static_cast<size_t>(i / shape.width * 2 * shape.width + i % shape.width);
-      expected[static_cast<size_t>(i)] = x[gate] / (1 + std::exp(-static_cast<double>(x[gate]))) * x[gate + static_cast<size_t>(shape.width)];
+      expected[static_cast<size_t>(i)] =
+          x[gate] / (1 + std::exp(-static_cast<double>(x[gate]))) * x[gate + static_cast<size_t>(shape.width)];
     }
     const double relative = 2 * (target.x_epsilon() + 8 * 0x1p-24);  // one store and the exponential; slack 2
     compare(test, read_x(target, fused), expected, relative, 1e-30, "silu_mul");
@@ -185,12 +192,14 @@ void gather_rows(Target &target, Random &random, Tally &tally) {
     std::vector<float> x = random.normals(static_cast<int64_t>(shape.tokens) * shape.width);
     std::vector<int32_t> rows(static_cast<size_t>(samples));
     for (int32_t &row : rows) row = random.below(shape.tokens);
-    const Buffer in = make_x(target, x), index = make_ints(target, rows), out(target, static_cast<int64_t>(samples) * shape.width * target.x_size());
+    const Buffer in = make_x(target, x), index = make_ints(target, rows),
+                 out(target, static_cast<int64_t>(samples) * shape.width * target.x_size());
     target.ok(target.gather_rows(target.device, out, in, index, samples, shape.width), "kn_gather_rows");
     const std::vector<char> all = in.read(), got = out.read();
     const size_t line = static_cast<size_t>(shape.width * target.x_size());
     for (size_t s = 0; s < rows.size(); s++) {
-      if (std::memcmp(got.data() + s * line, all.data() + static_cast<size_t>(rows[s]) * line, line) != 0) test.fail("row " + std::to_string(s) + " differs");
+      if (std::memcmp(got.data() + s * line, all.data() + static_cast<size_t>(rows[s]) * line, line) != 0)
+        test.fail("row " + std::to_string(s) + " differs");
     }
     test.guards({&out, &in, &index});
   }
@@ -215,9 +224,9 @@ void copies(Target &target, Random &random, Tally &tally) {
 }  // namespace
 
 const std::vector<Suite> &row_suites() {
-  static const std::vector<Suite> suites = {{"weight_load", weight_load}, {"weight_random", weight_random}, {"embedding", embedding},
-                                            {"rmsnorm", rmsnorm},         {"add_rmsnorm", add_rmsnorm},     {"silu_mul", silu_mul},
-                                            {"gather_rows", gather_rows}, {"copy_read", copies}};
+  static const std::vector<Suite> suites = {
+      {"weight_load", weight_load}, {"weight_random", weight_random}, {"embedding", embedding},     {"rmsnorm", rmsnorm},
+      {"add_rmsnorm", add_rmsnorm}, {"silu_mul", silu_mul},           {"gather_rows", gather_rows}, {"copy_read", copies}};
   return suites;
 }
 

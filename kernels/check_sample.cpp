@@ -41,8 +41,8 @@ struct State {
 constexpr double TOLERANCE = 2e-5;  // of a logit after penalties and temperature, relative to the largest size, or absolute below 1
 
 struct Draw {
-  int32_t token;                 // of the reference
-  std::vector<double> value;     // logit, or logit with noise, by token
+  int32_t token;              // of the reference
+  std::vector<double> value;  // logit, or logit with noise, by token
   std::vector<bool> sure, possible;
   double tolerance;
 
@@ -96,7 +96,8 @@ Draw reference(const State &state, const float *logits, int32_t vocab, const std
   draw.value = value;
   draw.token = 0;
   for (size_t v = 0; v < value.size(); v++) {
-    if (draw.sure[v] && (value[v] > value[static_cast<size_t>(draw.token)] || !draw.sure[static_cast<size_t>(draw.token)])) draw.token = static_cast<int32_t>(v);
+    if (draw.sure[v] && (value[v] > value[static_cast<size_t>(draw.token)] || !draw.sure[static_cast<size_t>(draw.token)]))
+      draw.token = static_cast<int32_t>(v);
   }
   return draw;
 }
@@ -110,7 +111,9 @@ void keep(const State &state, const std::vector<double> &logit, double slack, st
   const double floor = state.min_p > 0 ? most + std::log(static_cast<double>(state.min_p)) : -INFINITY;
   const bool ranked = state.top_k > 0 && state.top_k < static_cast<int32_t>(logit.size());
   const double kth = ranked ? logit[order[static_cast<size_t>(state.top_k - 1)]] : -INFINITY;
-  const auto before_nucleus = [&](size_t v, double by) { return v == order[0] || (logit[v] > -INFINITY && logit[v] >= floor - by && logit[v] >= kth - by); };
+  const auto before_nucleus = [&](size_t v, double by) {
+    return v == order[0] || (logit[v] > -INFINITY && logit[v] >= floor - by && logit[v] >= kth - by);
+  };
   double total = 0, before = 0;
   for (const size_t v : order) total += before_nucleus(v, 0) ? std::exp(logit[v] - most) : 0;
   // The mass before a token errs with the thresholds and with the sums.
@@ -162,8 +165,9 @@ void sample_case(Target &target, Random &random, Tally &tally, int32_t vocab, in
     state.write(table.data() + row_slot[static_cast<size_t>(row)] * slot_stride);
     states.push_back(state);
     float *row_values = values.data() + static_cast<int64_t>(s) * vocab;
-    if (s % 4 == 0) row_values[random.below(vocab)] = 40;                                       // a certain token
-    if (s % 8 == 0 && vocab > 4) row_values[vocab - 1] = row_values[vocab / 2] = row_values[vocab - 2] = 50;  // a tie: the lowest id
+    if (s % 4 == 0) row_values[random.below(vocab)] = 40;  // a certain token
+    if (s % 8 == 0 && vocab > 4)
+      row_values[vocab - 1] = row_values[vocab / 2] = row_values[vocab - 2] = 50;  // a tie: the lowest id
   }
   const Buffer logits = make_floats(target, values), rows_of = make_ints(target, sample_row), slot_of = make_ints(target, row_slot);
   const Buffer lengths = make_ints(target, kv_length), slot_table = make_ints(target, table), past = make_ints(target, history);
@@ -171,8 +175,9 @@ void sample_case(Target &target, Random &random, Tally &tally, int32_t vocab, in
   double bytes = 0;
   target.ok(target.sample_workspace(target.device, samples, vocab, &bytes), "kn_sample_workspace");
   const Buffer workspace(target, static_cast<int64_t>(bytes));
-  target.ok(target.sample(target.device, tokens, logits, rows_of, slot_of, lengths, slot_table, slot_stride, past, history_stride, samples, vocab,
-                          greedy_only, workspace), "kn_sample");
+  target.ok(target.sample(target.device, tokens, logits, rows_of, slot_of, lengths, slot_table, slot_stride, past, history_stride,
+                          samples, vocab, greedy_only, workspace),
+            "kn_sample");
   const std::vector<int32_t> got = read_ints(tokens), after = read_ints(past);
   std::vector<int32_t> expected_history = history;
   for (int32_t s = 0; s < samples; s++) {
@@ -180,7 +185,8 @@ void sample_case(Target &target, Random &random, Tally &tally, int32_t vocab, in
     const int32_t n = kv_length[row], slot = row_slot[row];
     const int32_t token = got[static_cast<size_t>(s)];
     const auto start = history.begin() + slot * history_stride;
-    const Draw draw = reference(states[static_cast<size_t>(s)], values.data() + static_cast<int64_t>(s) * vocab, vocab, {start, start + n});
+    const Draw draw =
+        reference(states[static_cast<size_t>(s)], values.data() + static_cast<int64_t>(s) * vocab, vocab, {start, start + n});
     if (token != draw.token) {
       if (draw.accepts(token)) test.tally().by_margin++;
       else test.same(token, draw.token, "token of sample", s);

@@ -31,7 +31,8 @@ class Timer {
   }
 
   // launch(i) runs the operation on the i-th of `copies` sets of memory.
-  void report(const std::string &op, const std::string &shape, double bytes, double flops, int32_t copies, const std::function<void(int32_t)> &launch) {
+  void report(const std::string &op, const std::string &shape, double bytes, double flops, int32_t copies,
+              const std::function<void(int32_t)> &launch) {
     launch(0);
     target_.ok(target_.synchronize(target_.device), "kn_synchronize");
     std::vector<double> times;
@@ -71,61 +72,82 @@ void time_matmul(Target &target, Timer &timer, const char *op, int32_t m, int32_
   Random random(1);
   std::vector<float> x = random.normals(static_cast<int64_t>(m) * k);
   const Buffer in = make_x(target, x), out(target, static_cast<int64_t>(m) * n * target.x_size());
-  timer.report(op, label({{"m", m}, {"n", n}, {"k", k}}), weight_bytes + static_cast<double>(in.bytes() + out.bytes()), 2.0 * m * n * k, copies, [&](int32_t i) {
-    target.ok(target.matmul(target.device, out, in, weights[static_cast<size_t>(i)], 0, m, n, k, target.x_dtype()), op);
-  });
+  timer.report(op, label({{"m", m}, {"n", n}, {"k", k}}), weight_bytes + static_cast<double>(in.bytes() + out.bytes()),
+               2.0 * m * n * k, copies, [&](int32_t i) {
+                 target.ok(target.matmul(target.device, out, in, weights[static_cast<size_t>(i)], 0, m, n, k, target.x_dtype()),
+                           op);
+               });
 }
 
 void time_attention(Target &target, Timer &timer, const Model &model, int32_t rows, int32_t queries, int32_t length) {
-  const int32_t block = 16, per_row = length / block, tokens = rows * queries, width = (model.heads + 2 * model.kv_heads) * model.head_dim;
+  const int32_t block = 16, per_row = length / block, tokens = rows * queries,
+                width = (model.heads + 2 * model.kv_heads) * model.head_dim;
   const int64_t block_bytes = 2ll * model.kv_heads * block * model.head_dim * target.w_size();
-  const int32_t blocks = static_cast<int32_t>(std::max<int64_t>(per_row, std::min<int64_t>(static_cast<int64_t>(rows) * per_row, COLD_BYTES / block_bytes)));
+  const int32_t blocks = static_cast<int32_t>(
+      std::max<int64_t>(per_row, std::min<int64_t>(static_cast<int64_t>(rows) * per_row, COLD_BYTES / block_bytes)));
   const int32_t copies = static_cast<int32_t>(std::max<int64_t>(1, COLD_BYTES / (blocks * block_bytes)));
   Random random(1);
-  std::vector<float> q = random.normals(static_cast<int64_t>(tokens) * width), kv = random.normals(blocks * block_bytes / target.w_size());
+  std::vector<float> q = random.normals(static_cast<int64_t>(tokens) * width),
+                     kv = random.normals(blocks * block_bytes / target.w_size());
   std::vector<Buffer> caches;
   for (int32_t i = 0; i < copies; i++) caches.push_back(make_w(target, kv));
-  std::vector<int32_t> starts, lengths(static_cast<size_t>(rows), length), slots, table(static_cast<size_t>(rows * (KN_SLOT_BLOCKS + per_row)));
+  std::vector<int32_t> starts, lengths(static_cast<size_t>(rows), length), slots,
+      table(static_cast<size_t>(rows * (KN_SLOT_BLOCKS + per_row)));
   for (int32_t r = 0; r <= rows; r++) starts.push_back(r * queries);
   for (int32_t r = 0; r < rows; r++) {
     slots.push_back(r);
-    for (int32_t b = 0; b < per_row; b++) table[static_cast<size_t>(r * (KN_SLOT_BLOCKS + per_row) + KN_SLOT_BLOCKS + b)] = static_cast<int32_t>((static_cast<int64_t>(r * per_row + b) * 7919) % blocks);
+    for (int32_t b = 0; b < per_row; b++)
+      table[static_cast<size_t>(r * (KN_SLOT_BLOCKS + per_row) + KN_SLOT_BLOCKS + b)] =
+          static_cast<int32_t>((static_cast<int64_t>(r * per_row + b) * 7919) % blocks);
   }
   double bytes = 0;
   target.ok(target.attention_workspace(target.device, rows, tokens, model.heads, model.head_dim, length, &bytes), "workspace");
   const Buffer workspace(target, static_cast<int64_t>(bytes)), q_buffer = make_x(target, q);
   const Buffer out(target, static_cast<int64_t>(tokens) * model.heads * model.head_dim * target.x_size());
-  const Buffer start = make_ints(target, starts), size = make_ints(target, lengths), slot = make_ints(target, slots), tables = make_ints(target, table);
+  const Buffer start = make_ints(target, starts), size = make_ints(target, lengths), slot = make_ints(target, slots),
+               tables = make_ints(target, table);
   const double pairs = queries == 1 ? static_cast<double>(rows) * length : rows * 0.5 * queries * (queries + 1);
-  const double moved = static_cast<double>(rows) * per_row * static_cast<double>(block_bytes) + 2.0 * static_cast<double>(out.bytes());
-  timer.report("attention", label({{"rows", rows}, {"queries", queries}, {"kv", length}}), moved, 4 * pairs * model.heads * model.head_dim, copies, [&](int32_t i) {
-    target.ok(target.attention(target.device, out, q_buffer, width, caches[static_cast<size_t>(i)], static_cast<double>(block_bytes), block, start, size, slot, tables,
-                               KN_SLOT_BLOCKS + per_row, rows, queries == 1 ? rows : 0, tokens, model.heads, model.kv_heads, model.head_dim,
-                               1 / std::sqrt(static_cast<float>(model.head_dim)), length, workspace), "kn_attention");
-  });
+  const double moved =
+      static_cast<double>(rows) * per_row * static_cast<double>(block_bytes) + 2.0 * static_cast<double>(out.bytes());
+  timer.report("attention", label({{"rows", rows}, {"queries", queries}, {"kv", length}}), moved,
+               4 * pairs * model.heads * model.head_dim, copies, [&](int32_t i) {
+                 target.ok(
+                     target.attention(target.device, out, q_buffer, width, caches[static_cast<size_t>(i)],
+                                      static_cast<double>(block_bytes), block, start, size, slot, tables, KN_SLOT_BLOCKS + per_row,
+                                      rows, queries == 1 ? rows : 0, tokens, model.heads, model.kv_heads, model.head_dim,
+                                      1 / std::sqrt(static_cast<float>(model.head_dim)), length, workspace),
+                     "kn_attention");
+               });
 }
 
 void time_rows(Target &target, Timer &timer, const Model &model, int32_t tokens) {
   Random random(1);
   std::vector<float> wide = random.normals(2ll * tokens * model.intermediate), norm = random.normals(model.hidden);
-  const int32_t copies = static_cast<int32_t>(std::clamp<int64_t>(COLD_BYTES / (static_cast<int64_t>(wide.size()) * target.x_size()), 1, 64));
+  const int32_t copies =
+      static_cast<int32_t>(std::clamp<int64_t>(COLD_BYTES / (static_cast<int64_t>(wide.size()) * target.x_size()), 1, 64));
   std::vector<Buffer> inputs, outputs;
   for (int32_t i = 0; i < copies; i++) inputs.push_back(make_x(target, wide)), outputs.push_back(make_x(target, wide));
   const Buffer weight = make_vector(target, norm);
   const double x = static_cast<double>(target.x_size()) * tokens;
-  timer.report("add_rmsnorm", label({{"tokens", tokens}, {"width", model.hidden}}), 4 * x * model.hidden, 0, copies, [&](int32_t i) {
-    const size_t at = static_cast<size_t>(i), next = static_cast<size_t>((i + 1) % copies);
-    target.ok(target.add_rmsnorm(target.device, outputs[at], outputs[next], inputs[at], weight, tokens, model.hidden, 1e-5f), "kn_add_rmsnorm");
-  });
-  timer.report("silu_mul", label({{"tokens", tokens}, {"width", model.intermediate}}), 3 * x * model.intermediate, 0, copies, [&](int32_t i) {
-    target.ok(target.silu_mul(target.device, outputs[static_cast<size_t>(i)], inputs[static_cast<size_t>(i)], tokens, model.intermediate), "kn_silu_mul");
-  });
+  timer.report(
+      "add_rmsnorm", label({{"tokens", tokens}, {"width", model.hidden}}), 4 * x * model.hidden, 0, copies, [&](int32_t i) {
+        const size_t at = static_cast<size_t>(i), next = static_cast<size_t>((i + 1) % copies);
+        target.ok(target.add_rmsnorm(target.device, outputs[at], outputs[next], inputs[at], weight, tokens, model.hidden, 1e-5f),
+                  "kn_add_rmsnorm");
+      });
+  timer.report("silu_mul", label({{"tokens", tokens}, {"width", model.intermediate}}), 3 * x * model.intermediate, 0, copies,
+               [&](int32_t i) {
+                 target.ok(target.silu_mul(target.device, outputs[static_cast<size_t>(i)], inputs[static_cast<size_t>(i)], tokens,
+                                           model.intermediate),
+                           "kn_silu_mul");
+               });
 }
 
 // Logits as a language model gives them: one certain token in ten, the rest spread over some twenty units.
 void time_sample(Target &target, Timer &timer, const Model &model, int32_t rows, bool greedy) {
   Random random(1);
-  const Buffer values = make_floats(target, random.normals(static_cast<int64_t>(rows) * model.vocab, 2.5f)), logits(target, values.bytes());
+  const Buffer values = make_floats(target, random.normals(static_cast<int64_t>(rows) * model.vocab, 2.5f)),
+               logits(target, values.bytes());
   std::vector<int32_t> table(static_cast<size_t>(rows * KN_SLOT_BLOCKS)), index;
   for (int32_t r = 0; r < rows; r++) {
     index.push_back(r);
@@ -133,14 +155,18 @@ void time_sample(Target &target, Timer &timer, const Model &model, int32_t rows,
     reinterpret_cast<float *>(table.data())[r * KN_SLOT_BLOCKS + KN_SLOT_TOP_P] = 0.9f;
     reinterpret_cast<float *>(table.data())[r * KN_SLOT_BLOCKS + KN_SLOT_REPETITION] = 1.0f;
   }
-  const Buffer rows_of = make_ints(target, index), lengths = make_ints(target, index), tables = make_ints(target, table), tokens(target, rows * 4), history(target, rows * 4ll * rows);
+  const Buffer rows_of = make_ints(target, index), lengths = make_ints(target, index), tables = make_ints(target, table),
+               tokens(target, rows * 4), history(target, rows * 4ll * rows);
   double bytes = 0;
   target.ok(target.sample_workspace(target.device, rows, model.vocab, &bytes), "kn_sample_workspace");
   const Buffer workspace(target, static_cast<int64_t>(bytes));
   target.ok(target.copy(target.device, logits, values, static_cast<double>(values.bytes())), "kn_copy");
-  timer.report(greedy ? "greedy" : "top-p 0.9", label({{"rows", rows}, {"vocab", model.vocab}}), static_cast<double>(values.bytes()), 0, 1, [&](int32_t) {
-    target.ok(target.sample(target.device, tokens, logits, rows_of, rows_of, lengths, tables, KN_SLOT_BLOCKS, history, rows, rows, model.vocab, greedy, workspace), "kn_sample");
-  });
+  timer.report(greedy ? "greedy" : "top-p 0.9", label({{"rows", rows}, {"vocab", model.vocab}}),
+               static_cast<double>(values.bytes()), 0, 1, [&](int32_t) {
+                 target.ok(target.sample(target.device, tokens, logits, rows_of, rows_of, lengths, tables, KN_SLOT_BLOCKS, history,
+                                         rows, rows, model.vocab, greedy, workspace),
+                           "kn_sample");
+               });
 }
 
 }  // namespace

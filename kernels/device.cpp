@@ -118,7 +118,8 @@ void count_launch(kn_device &device, const char *name) {
 
 void check_at_least(const char *name, int64_t value, int64_t least) {
   if (value < least) {
-    fail(KN_INVALID_ARGUMENT, "%s is %lld, must be at least %lld", name, static_cast<long long>(value), static_cast<long long>(least));
+    fail(KN_INVALID_ARGUMENT, "%s is %lld, must be at least %lld", name, static_cast<long long>(value),
+         static_cast<long long>(least));
   }
 }
 
@@ -145,7 +146,8 @@ void check_range(const kn_device &device, const char *name, kn_addr address, dou
   if (bytes <= 0) return;
   const uint64_t room = bytes_after(device, name, address);
   if (bytes > static_cast<double>(room)) {
-    fail(KN_INVALID_ARGUMENT, "%s: needs %.0f bytes, its buffer ends after %llu", name, bytes, static_cast<unsigned long long>(room));
+    fail(KN_INVALID_ARGUMENT, "%s: needs %.0f bytes, its buffer ends after %llu", name, bytes,
+         static_cast<unsigned long long>(room));
   }
 }
 

@@ -33,7 +33,9 @@ class Scratch {
  public:
   // At least `bytes`, 64-byte aligned; the contents are undefined. Throws std::bad_alloc.
   template <class T>
-  T *get(uint64_t count) { return static_cast<T *>(reserve(count * sizeof(T))); }
+  T *get(uint64_t count) {
+    return static_cast<T *>(reserve(count * sizeof(T)));
+  }
 
  private:
   void *reserve(uint64_t bytes);
@@ -61,8 +63,8 @@ struct kn_device {
   std::map<int32_t, kn::Graph> graphs;
   std::unique_ptr<kn::Graph> recording;
   int32_t next_id = 1;
-  kn::Scratch scratch;                       // of the running operation
-  std::vector<kn::Scratch> thread_scratch;   // of one task, by thread
+  kn::Scratch scratch;                      // of the running operation
+  std::vector<kn::Scratch> thread_scratch;  // of one task, by thread
   std::string error;
 
   uint64_t weight_bytes() const { return options.bf16 ? 2 : 4; }
@@ -91,7 +93,9 @@ void check_range(const kn_device &device, const char *name, kn_addr address, dou
 uint64_t bytes_after(const kn_device &device, const char *name, kn_addr address);
 
 template <class T>
-T *pointer(kn_addr address) { return reinterpret_cast<T *>(static_cast<uintptr_t>(address)); }
+T *pointer(kn_addr address) {
+  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
+}
 
 int32_t report(kn_device *device, int32_t status, const char *text) noexcept;
 

@@ -42,9 +42,7 @@ int32_t kn_event_destroy(kn_device *device, int32_t event) {
 int32_t kn_event_record(kn_device *device, int32_t event) {
   return guard(device, [&] {
     find(device->events, "event", event);
-    enqueue(*device, "kn_event_record", [=] {
-      find(device->events, "event", event) = {std::chrono::steady_clock::now(), true};
-    });
+    enqueue(*device, "kn_event_record", [=] { find(device->events, "event", event) = {std::chrono::steady_clock::now(), true}; });
   });
 }
 

@@ -22,7 +22,8 @@ void largest(const float *logits, int32_t vocab, int32_t top, int32_t *ids) {
   }
 }
 
-void run_row(const kn::InnerLoops &loops, const float *logits, int32_t vocab, int32_t token, int32_t top, float *logprob, int32_t *ids) {
+void run_row(const kn::InnerLoops &loops, const float *logits, int32_t vocab, int32_t token, int32_t top, float *logprob,
+             int32_t *ids) {
   const float most = logits[loops.argmax(logits, vocab)];
   const double norm = static_cast<double>(most) + std::log(loops.sum_exp(logits, vocab, most));
   ids[0] = token;
@@ -37,7 +38,8 @@ int32_t kn_logprobs(kn_device *device, kn_addr out_logprob, kn_addr out_token, k
   return kn::guard(device, [&] {
     kn::check_at_least("samples", samples, 0);
     kn::check_at_least("vocab", vocab, 1);
-    if (top < 0 || top > MOST || top > vocab) kn::fail(KN_INVALID_ARGUMENT, "top is %d, must be in 0..%d and at most vocab", top, MOST);
+    if (top < 0 || top > MOST || top > vocab)
+      kn::fail(KN_INVALID_ARGUMENT, "top is %d, must be in 0..%d and at most vocab", top, MOST);
     check_range(*device, "out_logprob", out_logprob, 4.0 * samples * (1 + top));
     check_range(*device, "out_token", out_token, 4.0 * samples * (1 + top));
     check_range(*device, "logits", logits, 4.0 * samples * vocab);
@@ -45,7 +47,8 @@ int32_t kn_logprobs(kn_device *device, kn_addr out_logprob, kn_addr out_token, k
     kn::enqueue(*device, "kn_logprobs", [=] {
       const int32_t *token = pointer<int32_t>(tokens);
       for (int32_t s = 0; s < samples; s++) {
-        if (token[s] < 0 || token[s] >= vocab) kn::fail(KN_INVALID_ARGUMENT, "tokens[%d] is %d, not in 0..%d", s, token[s], vocab - 1);
+        if (token[s] < 0 || token[s] >= vocab)
+          kn::fail(KN_INVALID_ARGUMENT, "tokens[%d] is %d, not in 0..%d", s, token[s], vocab - 1);
       }
       device->pool.run(samples, [&](int s, int) {
         const int64_t at = static_cast<int64_t>(s) * (1 + top);

@@ -9,7 +9,7 @@
 
 namespace {
 
-constexpr int32_t ROW_BLOCK = 96;      // rows of a task: a multiple of every register tile's height
+constexpr int32_t ROW_BLOCK = 96;            // rows of a task: a multiple of every register tile's height
 constexpr int32_t SMALL_ELEMENTS = 1 << 14;  // below this, preparing activations is not worth waking threads
 
 template <class W>
@@ -20,7 +20,8 @@ void run(kn_device &device, const kn::TypedLoops<W> &loops, kn::MatmulTask task,
   const int32_t rows_each = small ? task.m : std::max(1, SMALL_ELEMENTS / 2 / task.k);
   device.pool.run((task.m + rows_each - 1) / rows_each, [&](int part, int) {
     const int32_t end = std::min(task.m, (part + 1) * rows_each);
-    for (int32_t row = part * rows_each; row < end; row++) loops.prepare_x(x + row * stride, in + static_cast<int64_t>(row) * task.k, task.k);
+    for (int32_t row = part * rows_each; row < end; row++)
+      loops.prepare_x(x + row * stride, in + static_cast<int64_t>(row) * task.k, task.k);
   });
   task.x = x;
   task.x_stride = stride;

@@ -38,8 +38,9 @@ kn_addr allocate(kn_device &device, const char *what, double bytes, bool host) {
     memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   }
   if (memory == nullptr) {
-    fail(KN_OUT_OF_MEMORY, "%s of %llu bytes: %llu bytes available, %llu held by this device", what, static_cast<unsigned long long>(size),
-         static_cast<unsigned long long>(available), static_cast<unsigned long long>(device.held_bytes));
+    fail(KN_OUT_OF_MEMORY, "%s of %llu bytes: %llu bytes available, %llu held by this device", what,
+         static_cast<unsigned long long>(size), static_cast<unsigned long long>(available),
+         static_cast<unsigned long long>(device.held_bytes));
   }
   if (size >= HUGE_PAGE) madvise(memory, size, MADV_HUGEPAGE);  // advice: a refusal costs speed only
   const kn_addr address = reinterpret_cast<uintptr_t>(memory);
@@ -55,7 +56,8 @@ void release(kn_device &device, const char *name, kn_addr address, bool host) {
   if (address == 0) return;
   const auto found = device.buffers.find(address);
   if (found == device.buffers.end() || found->second.host != host) {
-    fail(KN_INVALID_ARGUMENT, "%s: %llu is not the address of a %s buffer", name, static_cast<unsigned long long>(address), host ? "host" : "device");
+    fail(KN_INVALID_ARGUMENT, "%s: %llu is not the address of a %s buffer", name, static_cast<unsigned long long>(address),
+         host ? "host" : "device");
   }
   if (!host) device.held_bytes -= found->second.bytes;
   device.buffers.erase(found);

@@ -42,7 +42,9 @@ namespace {
 
 struct Reader {
   const char *at;
-  void space() { while (std::isspace(static_cast<unsigned char>(*at))) at++; }
+  void space() {
+    while (std::isspace(static_cast<unsigned char>(*at))) at++;
+  }
   bool take(char c) {
     space();
     if (*at != c) return false;

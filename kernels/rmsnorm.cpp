@@ -28,7 +28,8 @@ int32_t kn_rmsnorm(kn_device *device, kn_addr out, kn_addr in, kn_addr weight, i
     check(*device, weight, tokens, width);
     kn::check_range(*device, "out", out, 4.0 * tokens * width);
     kn::check_range(*device, "in", in, 4.0 * tokens * width);
-    kn::enqueue(*device, "kn_rmsnorm", [=] { run(*device, pointer<float>(out), pointer<float>(in), nullptr, weight, tokens, width, eps); });
+    kn::enqueue(*device, "kn_rmsnorm",
+                [=] { run(*device, pointer<float>(out), pointer<float>(in), nullptr, weight, tokens, width, eps); });
   });
 }
 

@@ -13,7 +13,7 @@ struct Cache {
   char *base;
   int64_t block_stride;  // bytes
   int32_t block_size, kv_heads, head_dim;
-  int64_t slots;         // whole blocks in the buffer times block_size
+  int64_t slots;  // whole blocks in the buffer times block_size
 };
 
 struct Shape {
@@ -34,11 +34,13 @@ int64_t check_rope(const kn_device &device, kn_addr positions, kn_addr rope, con
   return static_cast<int64_t>(kn::bytes_after(device, "rope", rope) / 4) / shape.head_dim;  // max_position
 }
 
-Cache check_cache(const kn_device &device, kn_addr kv_slot, kn_addr kv, double block_stride, int32_t block_size, const Shape &shape) {
+Cache check_cache(const kn_device &device, kn_addr kv_slot, kn_addr kv, double block_stride, int32_t block_size,
+                  const Shape &shape) {
   kn::check_range(device, "kv_slot", kv_slot, 4.0 * shape.tokens);
   kn::check_block_size(block_size);
   const double used = 2.0 * shape.kv_heads * block_size * shape.head_dim * static_cast<double>(device.weight_bytes());
-  if (!(block_stride >= used)) kn::fail(KN_INVALID_ARGUMENT, "block_stride is %.0f, one layer of a block takes %.0f bytes", block_stride, used);
+  if (!(block_stride >= used))
+    kn::fail(KN_INVALID_ARGUMENT, "block_stride is %.0f, one layer of a block takes %.0f bytes", block_stride, used);
   const double room = static_cast<double>(kn::bytes_after(device, "kv", kv));
   const int64_t blocks = room < used ? 0 : static_cast<int64_t>((room - used) / block_stride) + 1;
   return {pointer<char>(kv), static_cast<int64_t>(block_stride), block_size, shape.kv_heads, shape.head_dim, blocks * block_size};
@@ -70,8 +72,8 @@ void write_cache(const kn_device &device, const Cache &cache, int32_t slot, cons
 
 }  // namespace
 
-int32_t kn_rope_store(kn_device *device, kn_addr qkv, kn_addr positions, kn_addr kv_slot, kn_addr rope, kn_addr kv, double block_stride,
-                      int32_t block_size, int32_t tokens, int32_t heads, int32_t kv_heads, int32_t head_dim) {
+int32_t kn_rope_store(kn_device *device, kn_addr qkv, kn_addr positions, kn_addr kv_slot, kn_addr rope, kn_addr kv,
+                      double block_stride, int32_t block_size, int32_t tokens, int32_t heads, int32_t kv_heads, int32_t head_dim) {
   return kn::guard(device, [&] {
     const Shape shape{tokens, heads, kv_heads, head_dim};
     check_shape(*device, qkv, shape);
@@ -108,8 +110,8 @@ int32_t kn_rope(kn_device *device, kn_addr qkv, kn_addr positions, kn_addr rope,
   });
 }
 
-int32_t kn_kv_store(kn_device *device, kn_addr qkv, kn_addr kv_slot, kn_addr kv, double block_stride, int32_t block_size, int32_t tokens,
-                    int32_t heads, int32_t kv_heads, int32_t head_dim) {
+int32_t kn_kv_store(kn_device *device, kn_addr qkv, kn_addr kv_slot, kn_addr kv, double block_stride, int32_t block_size,
+                    int32_t tokens, int32_t heads, int32_t kv_heads, int32_t head_dim) {
   return kn::guard(device, [&] {
     const Shape shape{tokens, heads, kv_heads, head_dim};
     check_shape(*device, qkv, shape);

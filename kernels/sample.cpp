@@ -1,8 +1,7 @@
 // sample.cpp - one token for each sampling row; rules in sampling.cpp. Bytes: V * 4 a row when greedy, a few times that
 // otherwise. Bound by memory (greedy) or by the passes over the survivors.
-#include "sampling.h"
-
 #include "device.h"
+#include "sampling.h"
 
 using kn::check_at_least;
 using kn::check_range;
@@ -24,8 +23,8 @@ int32_t kn_sample(kn_device *device, kn_addr tokens, kn_addr logits, kn_addr sam
     check_range(*device, "sample_row", sample_row, 4.0 * samples);
     const int64_t slots = std::min(static_cast<int64_t>(kn::bytes_after(*device, "slot_table", slot_table) / 4) / slot_stride,
                                    static_cast<int64_t>(kn::bytes_after(*device, "history", history) / 4) / history_stride);
-    const int64_t rows = static_cast<int64_t>(std::min(kn::bytes_after(*device, "row_slot", row_slot),
-                                                       kn::bytes_after(*device, "kv_length", kv_length)) / 4);
+    const int64_t rows = static_cast<int64_t>(
+        std::min(kn::bytes_after(*device, "row_slot", row_slot), kn::bytes_after(*device, "kv_length", kv_length)) / 4);
     kn::enqueue(*device, "kn_sample", [=] {
       const int32_t *row_of = pointer<int32_t>(sample_row);
       const int32_t *slot_of = pointer<int32_t>(row_slot);

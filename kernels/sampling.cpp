@@ -18,7 +18,8 @@ constexpr float NEVER = -std::numeric_limits<float>::infinity();
 void penalise(const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n, int32_t *counts);
 int32_t keep_likely(const SamplingState &state, const float *logits, int32_t vocab, float most, SamplingSpace space);
 int32_t keep_nucleus(float top_p, const float *logits, float most, SamplingSpace space, int32_t count);
-int32_t draw(const InnerLoops &loops, const SamplingState &state, const float *logits, float most, SamplingSpace space, int32_t count, int32_t n);
+int32_t draw(const InnerLoops &loops, const SamplingState &state, const float *logits, float most, SamplingSpace space,
+             int32_t count, int32_t n);
 
 }  // namespace
 
@@ -44,8 +45,8 @@ SamplingState SamplingState::of(const int32_t *slot) {
   return state;
 }
 
-int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n,
-                   SamplingSpace space) {
+int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *logits, int32_t vocab, const int32_t *history,
+                   int32_t n, SamplingSpace space) {
   penalise(state, logits, vocab, history, n, space.ids);
   if (n < state.min_length) {
     for (const int32_t id : state.stop) {
@@ -107,7 +108,8 @@ int32_t keep_likely(const SamplingState &state, const float *logits, int32_t voc
     // Ties with the k-th survive, as in vLLM.
     std::nth_element(space.ids, space.ids + state.top_k - 1, space.ids + count, Likelier{logits});
     const float kth = logits[space.ids[state.top_k - 1]];
-    count = static_cast<int32_t>(std::partition(space.ids, space.ids + count, [&](int32_t id) { return logits[id] >= kth; }) - space.ids);
+    count = static_cast<int32_t>(std::partition(space.ids, space.ids + count, [&](int32_t id) { return logits[id] >= kth; }) -
+                                 space.ids);
   }
   return nucleus ? keep_nucleus(state.top_p, logits, most, space, count) : std::max(count, 1);
 }
@@ -136,7 +138,8 @@ int32_t keep_nucleus(float top_p, const float *logits, float most, SamplingSpace
   return static_cast<int32_t>(kept - space.ids);
 }
 
-int32_t draw(const InnerLoops &loops, const SamplingState &state, const float *logits, float most, SamplingSpace space, int32_t count, int32_t n) {
+int32_t draw(const InnerLoops &loops, const SamplingState &state, const float *logits, float most, SamplingSpace space,
+             int32_t count, int32_t n) {
   loops.philox(space.words, space.ids, count, state.seed_low, state.seed_high, static_cast<uint32_t>(n));
   int32_t chosen = space.ids[0];
   float best = NEVER;

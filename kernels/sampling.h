@@ -21,14 +21,14 @@ struct SamplingState {
 
 // Space for one row: `vocab` numbers each.
 struct SamplingSpace {
-  int32_t *ids;      // of the survivors
-  float *masses;     // exp(logit - largest) of every token
-  uint32_t *words;   // random, of the survivors
+  int32_t *ids;     // of the survivors
+  float *masses;    // exp(logit - largest) of every token
+  uint32_t *words;  // random, of the survivors
   static int64_t elements(int32_t vocab) { return 3ll * vocab; }
 };
 
 // One token for logits [vocab] (overwritten) at position n; history holds the n tokens before it.
-int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *logits, int32_t vocab, const int32_t *history, int32_t n,
-                   SamplingSpace space);
+int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *logits, int32_t vocab, const int32_t *history,
+                   int32_t n, SamplingSpace space);
 
 }  // namespace kn

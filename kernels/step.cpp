@@ -31,8 +31,10 @@ void expand_row(const Step &step, int32_t r) {
   const int32_t first = step.query_start[r];
   const int32_t count = step.query_start[r + 1] - first;
   if (slot < 0 || slot >= step.slots) fail(KN_INVALID_ARGUMENT, "staging: row_slot[%d] is %d", r, slot);
-  if (first < 0 || count < 0 || first + count > step.tokens_count) fail(KN_INVALID_ARGUMENT, "staging: query_start[%d] is %d", r, first);
-  if (start < 0 || start + count > step.history_stride) fail(KN_INVALID_ARGUMENT, "staging: row %d ends at position %d", r, start + count);
+  if (first < 0 || count < 0 || first + count > step.tokens_count)
+    fail(KN_INVALID_ARGUMENT, "staging: query_start[%d] is %d", r, first);
+  if (start < 0 || start + count > step.history_stride)
+    fail(KN_INVALID_ARGUMENT, "staging: row %d ends at position %d", r, start + count);
   if (source >= 0 && source + count > step.max_tokens) fail(KN_INVALID_ARGUMENT, "staging: row_source[%d] is %d", r, source);
   if (count > 0 && (start + count - 1) / step.block_size >= step.slot_stride - KN_SLOT_BLOCKS) {
     fail(KN_INVALID_ARGUMENT, "staging: row %d needs block %d of its table", r, (start + count - 1) / step.block_size);

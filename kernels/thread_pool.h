@@ -32,8 +32,9 @@ class ThreadPool {
       return;
     }
     using Function = std::remove_reference_t<Work>;
-    start(count, [](void *context, int task, int thread) { (*static_cast<Function *>(context))(task, thread); },
-          const_cast<void *>(static_cast<const void *>(&work)));
+    start(
+        count, [](void *context, int task, int thread) { (*static_cast<Function *>(context))(task, thread); },
+        const_cast<void *>(static_cast<const void *>(&work)));
   }
 
  private:

@@ -2,7 +2,8 @@
 // (Dao et al. 2022, arXiv 2205.14135; Milakov & Gimelshein 2018, arXiv 1805.02867).
 //
 // Keys come in tiles of 64 from position 0. A tile's keys are laid out like a packed weight (four panels of 16 keys), its
-// values are widened to f32 when many rows share them; both then serve all queries and all query heads of the KV head from the first-level cache:
+// values are widened to f32 when many rows share them; both then serve all queries and all query heads of the KV head from the
+// first-level cache:
 //   S [rows, 64] = q K^T,  P = exp(S * scale - m),  O = O * exp(m_old - m) + P V,     rows = queries * group.
 // Each element is one chain in fixed order (d rising for S, position rising for O), so the result does not depend on how many
 // queries stand together. Decode is bound by the cache's bytes, prefill by multiply-adds.
@@ -20,14 +21,14 @@ constexpr int ROWS = 1;
 #endif
 
 struct Tile {
-  int64_t rows;        // queries * group
-  bool widen;          // values are widened once, not by each register tile
-  char *q;             // [rows] in the form matmul reads, x_bytes(D) each
-  char *keys;          // packed [64, D]
-  float *values;       // [64][D]
-  float *scores;       // [rows][64]
-  float *out;          // [rows][D]
-  float *most, *total; // [rows]
+  int64_t rows;         // queries * group
+  bool widen;           // values are widened once, not by each register tile
+  char *q;              // [rows] in the form matmul reads, x_bytes(D) each
+  char *keys;           // packed [64, D]
+  float *values;        // [64][D]
+  float *scores;        // [rows][64]
+  float *out;           // [rows][D]
+  float *most, *total;  // [rows]
 };
 
 template <class W, int D>
@@ -94,7 +95,8 @@ KN_INLINE void prefetch(const Panel<W> &panel) {
 // Brings the tile's keys into packed form and notes where its values lie; widens those when many rows will read them. Positions
 // beyond `count` in the last panel bring whatever the block holds there: their scores are never looked at.
 template <class W, int D>
-void load_tile(const AttentionTask &task, const Tile &tile, int32_t first, int32_t count, int32_t end, Panel<W> (&panels)[KEY_TILE / PANEL]) {
+void load_tile(const AttentionTask &task, const Tile &tile, int32_t first, int32_t count, int32_t end,
+               Panel<W> (&panels)[KEY_TILE / PANEL]) {
   for (int32_t i = 0; i < count; i += PANEL) {
     const Panel<W> panel = panels[i / PANEL] = panel_at<W, D>(task, first + i);
     if (first + i + KEY_TILE < end) prefetch<W, D>(panel_at<W, D>(task, first + i + KEY_TILE));

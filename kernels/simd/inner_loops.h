@@ -14,7 +14,7 @@ constexpr int PANEL = 16;     // columns of the output in one panel of a packed 
 constexpr int KEY_TILE = 64;  // keys of one softmax step, counted from position 0: the same for every chunking
 
 struct MatmulTask {
-  const void *x;       // [m] rows of x_stride bytes, as prepare_x made them
+  const void *x;  // [m] rows of x_stride bytes, as prepare_x made them
   int64_t x_stride;
   const void *weight;  // packed [n, k] of W
   const void *bias;    // W [n], or null
@@ -24,20 +24,20 @@ struct MatmulTask {
 
 // Causal attention of some successive queries of one row, all query heads of one KV head.
 struct AttentionTask {
-  const float *q;           // [queries] rows, q_stride apart; the first query head of the group
+  const float *q;  // [queries] rows, q_stride apart; the first query head of the group
   int64_t q_stride;
-  float *out;               // as q
+  float *out;  // as q
   int64_t out_stride;
-  const char *kv;           // this layer's part of block 0
-  int64_t block_stride;     // bytes
-  const int32_t *blocks;    // of the row
+  const char *kv;         // this layer's part of block 0
+  int64_t block_stride;   // bytes
+  const int32_t *blocks;  // of the row
   int32_t block_size;
   int32_t queries;
-  int32_t first_position;   // of the first query; query i sees keys 0 .. first_position + i
-  int32_t group;            // query heads of one KV head
+  int32_t first_position;  // of the first query; query i sees keys 0 .. first_position + i
+  int32_t group;           // query heads of one KV head
   int32_t kv_head, kv_heads;
   float scale;
-  char *scratch;            // attention_scratch_bytes
+  char *scratch;  // attention_scratch_bytes
 };
 
 template <class W>

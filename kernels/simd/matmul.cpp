@@ -33,7 +33,8 @@ struct Accumulator {
 
 // bf16: a dword holds k (low half) and k + 1 (high half).
 template <int R, int P>
-KN_INLINE void accumulate(Accumulator<P * SPLIT> (&sum)[R], const char *x, int64_t x_stride, const uint16_t *weight, int64_t pairs) {
+KN_INLINE void accumulate(Accumulator<P * SPLIT> (&sum)[R], const char *x, int64_t x_stride, const uint16_t *weight,
+                          int64_t pairs) {
   const uint32_t *w = (const uint32_t *)weight;
   for (int64_t pair = 0; pair < pairs; pair++) {
     Words word[P * SPLIT];
@@ -151,9 +152,13 @@ template void matmul<uint16_t>(const MatmulTask &, int32_t, int32_t, int32_t, in
 template void matmul<float>(const MatmulTask &, int32_t, int32_t, int32_t, int32_t);
 
 template <>
-int64_t x_bytes<uint16_t>(int32_t k) { return (int64_t)(k + 1) / 2 * (DOT ? 4 : 8); }
+int64_t x_bytes<uint16_t>(int32_t k) {
+  return (int64_t)(k + 1) / 2 * (DOT ? 4 : 8);
+}
 template <>
-int64_t x_bytes<float>(int32_t k) { return (int64_t)k * 4; }
+int64_t x_bytes<float>(int32_t k) {
+  return (int64_t)k * 4;
+}
 
 template <>
 void prepare_x<uint16_t>(void *out, const float *x, int32_t k) {
@@ -172,6 +177,8 @@ void prepare_x<uint16_t>(void *out, const float *x, int32_t k) {
   if (k & 1) rounded[k] = 0;
 }
 template <>
-void prepare_x<float>(void *out, const float *x, int32_t k) { memcpy(out, x, (size_t)k * 4); }
+void prepare_x<float>(void *out, const float *x, int32_t k) {
+  memcpy(out, x, (size_t)k * 4);
+}
 
 }  // namespace kn::KN_ISA
