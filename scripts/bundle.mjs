@@ -39,7 +39,7 @@ if (flags['with-node']) {
   cpSync(process.execPath, join(stage, 'runtime', 'node'))
   chmodSync(join(stage, 'runtime', 'node'), 0o755)
 }
-writeFileSync(join(stage, 'BUNDLE.json'), `${JSON.stringify({ commit: commit(), node: process.version, platform: process.platform, arch: process.arch }, null, 2)}\n`)
+writeFileSync(join(stage, 'BUNDLE.json'), `${JSON.stringify({ ...commit(), node: process.version, platform: process.platform, arch: process.arch }, null, 2)}\n`)
 if (!flags['no-archive']) {
   step('packing', () => run('tar', ['-C', join(root, 'bundle'), '-cJf', flags.out, 'pagedbench']))
   process.stderr.write(`bundle: ${flags.out}, ${(statSync(join(root, flags.out)).size / 2 ** 20).toFixed(1)} MiB. Unpack it and run ./pagedbench/bench\n`)
@@ -73,10 +73,11 @@ function copyAssets() {
 }
 
 function commit() {
+  const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim()
   try {
-    return execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
+    return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain', '--untracked-files=no') !== '' }
   } catch {
-    return null
+    return { commit: null, dirty: null }
   }
 }
 

@@ -54,6 +54,17 @@ function readGit(): { commit: string; dirty: boolean } | null {
   try {
     return { commit: run(['rev-parse', 'HEAD']), dirty: run(['status', '--porcelain', '--untracked-files=no']) !== '' }
   } catch {
+    return bundledCommit()
+  }
+}
+
+/** An unpacked bundle has no history; the commit it was made from stands in BUNDLE.json. */
+function bundledCommit(): { commit: string; dirty: boolean } | null {
+  try {
+    const text = readFileSync(join(packageRoot(), 'BUNDLE.json'), 'utf8')
+    const { commit, dirty } = JSON.parse(text) as { commit: string; dirty: boolean }
+    return { commit, dirty }
+  } catch {
     return null
   }
 }
