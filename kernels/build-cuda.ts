@@ -26,7 +26,20 @@ export async function buildCuda(nvcc: Nvcc, sources: string, folder: string): Pr
   const search = nvcc.libraryPath ? ['-L', nvcc.libraryPath] : []
   await runTool(
     nvcc.path,
-    ['-shared', '-cudart', 'static', ...gencode(), '-o', library, ...objects, ...search, '-ldl', '-lpthread'],
+    [
+      '-shared',
+      '-cudart',
+      'static',
+      '-Xlinker',
+      '--exclude-libs=ALL',
+      ...gencode(),
+      '-o',
+      library,
+      ...objects,
+      ...search,
+      '-ldl',
+      '-lpthread',
+    ],
     'linking the CUDA kernels',
   )
   return library
