@@ -7,6 +7,7 @@ import { makePlan } from '../scenario/plan.js'
 import { runLoad } from './generator.js'
 import { startNullServer } from './null-process.js'
 import type { NullSchedule, NullTrace } from './null-server.js'
+import { type RequestCeiling, requestCeiling } from './request-ceiling.js'
 
 /** The load to calibrate for: that of the coming run. */
 export interface CalibrationRequest {
@@ -15,6 +16,8 @@ export interface CalibrationRequest {
   outputTokens?: number
   requests?: number
   workers?: number
+  /** Also drive the null server's non-streaming route with autocannon for this long. */
+  requestCeilingSecs?: number
   signal?: AbortSignal
 }
 
@@ -32,6 +35,8 @@ export interface CalibrationReport {
   requests: number
   requestsOk: number
   tokensPerSecond: number | null
+  /** Null unless asked for. */
+  requestCeiling: RequestCeiling | null
   health: WorkerHealth[]
 }
 
@@ -56,6 +61,8 @@ export async function calibrate(request: CalibrationRequest): Promise<Calibratio
       ...(request.workers === undefined ? {} : { workers: request.workers }),
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
+    const secs = request.requestCeilingSecs ?? null
+    const ceiling = { baseUrl: server.url, apiKey: null, model: 'null', connections: concurrency }
     const measured = records.filter((record) => record.phase === 'measure' && record.outcome === 'ok')
     const window = windowOf(records, scenario.load.arrival, measureStartNs)
     return {
@@ -65,6 +72,7 @@ export async function calibrate(request: CalibrationRequest): Promise<Calibratio
       requests,
       requestsOk: measured.length,
       tokensPerSecond: throughputOf(records, window).outputTokensPerSecond,
+      requestCeiling: secs === null ? null : await requestCeiling({ ...ceiling, durationSecs: secs }),
       health,
     }
   } finally {

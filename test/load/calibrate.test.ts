@@ -21,4 +21,10 @@ describe('calibration', () => {
     expect(report.ttftErrorMs.min).toBeGreaterThan(-0.05)
     expect(report.health[0]!.fastParserDisagreements).toBe(0)
   })
+
+  it('also gives the request-level ceiling, through autocannon', async () => {
+    const report = await calibrate({ concurrency: 2, requests: 2, outputTokens: 2, requestCeilingSecs: 1 })
+    expect(report.requestCeiling!.requestsPerSecond).toBeGreaterThan(100)
+    expect(report.requestCeiling!.failures).toBe(0)
+  })
 })
