@@ -1,6 +1,6 @@
 import type { TargetInfo, ValidityReason } from '../src/result/schema.js'
 import { cleanLine } from './clean.js'
-import { counted, formatBytes, formatCount, formatNumber } from './format.js'
+import { counted, formatBytes, formatCount } from './format.js'
 import type { ReportInput } from './input.js'
 
 /** What a figure means nothing without: load, device, weights, dtype, token source. Label and plain text. */
@@ -32,7 +32,7 @@ export function contextLines({ run, summary }: ReportInput): [label: string, tex
     'client',
     calibration === null
       ? 'what the client itself adds was not measured'
-      : `adds ${formatNumber(calibration.ttftAddedMsP50)} ms to TTFT and ${formatNumber(calibration.itlAddedMsP50)} ms to ITL (p50, calibrated)`,
+      : `adds ${calibration.ttftAddedMsP50.toFixed(2)} ms to TTFT and ${calibration.itlAddedMsP50.toFixed(2)} ms to ITL (p50, calibrated)`,
   ])
   return lines.map(([label, text]) => [label, cleanLine(text, 500)])
 }

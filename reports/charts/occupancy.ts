@@ -11,7 +11,7 @@ const MAX_SLOTS = 20
 export function occupancyChart(input: ReportInput): Chart | null {
   const blocks = shownBlocks(input)
     .filter((block) => block.data.steps.some((entry) => entry.kind === 'request'))
-    .map((block) => ({ block, slots: assignSlots(requestPhases(block)) }))
+    .map((block) => ({ block, slots: assignSlots(requestPhases(block, 'all')) }))
     .filter(({ slots }) => slots.length > 0)
   if (blocks.length === 0) return null
   const endSecs = Math.max(...blocks.flatMap(({ slots }) => slots.map((row) => row.to)))
@@ -111,7 +111,9 @@ function assignSlots(requests: readonly RequestPhases[]): SlotRow[] {
     const free = freeAt.findIndex((time) => time <= start + 1e-3)
     const slot = free === -1 ? freeAt.length : free
     freeAt[slot] = segments.at(-1)!.endSecs
-    return mergeUseful(segments).map((segment) => ({ ...segment, slot }))
+    return mergeUseful(segments)
+      .filter((segment) => segment.to > 0)
+      .map((segment) => ({ ...segment, from: Math.max(0, segment.from), slot }))
   })
 }
 

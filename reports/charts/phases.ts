@@ -19,8 +19,8 @@ export interface RequestPhases {
   segments: PhaseSegment[]
 }
 
-/** Every measured request of a block, by arrival, cut into its phases; seconds from the start of the measurement. */
-export function requestPhases(block: ShownBlock): RequestPhases[] {
+/** Every request of a block, by arrival, cut into its phases; seconds from the start of the measurement (warm-up is before it). */
+export function requestPhases(block: ShownBlock, which: 'measured' | 'all' = 'measured'): RequestPhases[] {
   const traces = new Map<string, RequestTrace>()
   const batches: BatchTrace[] = []
   for (const entry of block.data.steps) {
@@ -28,7 +28,7 @@ export function requestPhases(block: ShownBlock): RequestPhases[] {
     else if (entry.kind === 'batch') batches.push(entry)
   }
   return block.data.records
-    .filter((record) => record.phase === 'measure' && record.sentNs !== null)
+    .filter((record) => (which === 'all' || record.phase === 'measure') && record.sentNs !== null)
     .map((record) => phasesOf(record, traces.get(record.requestId), batches, block.zeroNs))
     .filter((request) => request.segments.length > 0)
     .sort((a, b) => a.arrivalSecs - b.arrivalSecs)

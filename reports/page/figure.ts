@@ -13,7 +13,7 @@ export function figure(rendered: RenderedChart | undefined): Markup | null {
 <figcaption><h3 id="title-${id}">${title}</h3><p>${note}</p></figcaption>
 ${legend(chart.legend)}
 <div class="plot" role="img" aria-label="${title}. ${note}">${raw(svg.replace('<svg ', `<svg style="max-width:${Math.ceil(naturalWidth)}px;--natural:${Math.ceil(naturalWidth)}px" `))}</div>
-<div class="tools"><details><summary>Table</summary>${table(chart.table.head, chart.table.rows)}</details><span class="needs-script">${['svg', 'csv', 'spec'].map((kind) => html`<button type="button" data-save="${kind}">${kind.toUpperCase().replace('SPEC', 'Spec')}</button> `)}</span>${zooms ? html`<span class="hint needs-script">drag to move, shift + wheel to zoom, double-click to reset</span>` : null}</div>
+<div class="tools"><details><summary>Table</summary>${table(chart.table.head, chart.table.rows)}</details><span class="needs-script">${['svg', 'csv', 'spec'].map((kind) => html`<button type="button" data-save="${kind}">${kind.toUpperCase().replace('SPEC', 'Spec')}</button> `)}</span>${zooms ? html`<span class="hint needs-script">drag, shift + wheel; double-click resets</span>` : null}</div>
 </figure>`
 }
 
