@@ -10,6 +10,13 @@ export interface RenderedChart {
   vega: Spec
 }
 
+/** Draws charts, in their order, by id. */
+export async function renderCharts(charts: readonly Chart[]): Promise<Map<string, RenderedChart>> {
+  const rendered = new Map<string, RenderedChart>()
+  for (const chart of charts) rendered.set(chart.id, await renderChart(chart))
+  return rendered
+}
+
 /** Compiles a chart and draws it without a browser. Throws on anything the compiler warns of: a warning is a wrong picture. */
 export async function renderChart(chart: Chart): Promise<RenderedChart> {
   const vega = compile(chart.spec as unknown as TopLevelSpec, { logger: strictLogger(chart.id) }).spec

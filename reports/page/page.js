@@ -2,7 +2,7 @@
 // tooltips, zoom, legend toggles, the theme button and downloads. Text from the run only ever becomes textContent.
 /* global vega */
 ;(() => {
-  const result = JSON.parse(document.getElementById('data').textContent)
+  const { id, result } = JSON.parse(document.getElementById('data').textContent)
   const charts = unpack(document.getElementById('charts').textContent).then(JSON.parse)
   const root = document.documentElement
   root.classList.add('scripted')
@@ -165,10 +165,10 @@
   }
 
   const downloads = {
-    result: () => save(`${result.manifest.id}.json`, 'application/json', JSON.stringify(result, null, 2)),
+    result: () => save(`${id}.json`, 'application/json', JSON.stringify(result, null, 2)),
     requests: async () => {
       const text = await unpack(document.getElementById('requests').textContent)
-      save(`${result.manifest.id}-requests.jsonl`, 'application/jsonl', text)
+      save(`${id}-requests.jsonl`, 'application/jsonl', text)
     },
   }
 
@@ -179,7 +179,7 @@
   }
 
   function saveChart(figure, chart, kind) {
-    const name = `${result.manifest.id}-${figure.dataset.chart}`
+    const name = `${id}-${figure.dataset.chart}`
     if (kind === 'svg') save(`${name}.svg`, 'image/svg+xml', standaloneSvg(figure))
     if (kind === 'spec') save(`${name}.vg.json`, 'application/json', JSON.stringify(chart.vega, null, 1))
     if (kind === 'csv') save(`${name}.csv`, 'text/csv', toCsv(chart.vega))

@@ -1,4 +1,5 @@
-import { join, relative } from 'node:path'
+import { basename, join, relative, resolve } from 'node:path'
+import { renderFrontierHtml } from '../../reports/frontier.js'
 import { renderHtml } from '../../reports/html.js'
 import type { ReportInput } from '../../reports/input.js'
 import { renderJson } from '../../reports/json.js'
@@ -7,6 +8,7 @@ import { renderMarkdown } from '../../reports/markdown.js'
 import type { ReportData } from '../../reports/page/requests.js'
 import { renderTerminal } from '../../reports/terminal.js'
 import { Failure, nearest } from '../failure.js'
+import { type FrontierPoint, readFrontier } from '../result/frontier.js'
 import { readRun } from '../result/read.js'
 import { writeAtomically } from '../result/store.js'
 import { summarize } from '../result/summarize.js'
@@ -26,7 +28,8 @@ export interface ReportOptions {
 
 /**
  * `bench report`: every number computed again from the stored raw records. With 'html', summary.json, report.md and report.html are
- * rewritten. A run that was killed is reported as far as it came, marked PARTIAL. Throws Failure('usage' | 'bad-result' | 'disk').
+ * rewritten. A run that was killed is reported as far as it came, marked PARTIAL. The folder of a sweep gets one page over all its
+ * runs. Throws Failure('usage' | 'bad-result' | 'disk').
  */
 export async function reportCommand(runs: string | readonly string[], options: ReportOptions = {}): Promise<void> {
   const directories = typeof runs === 'string' ? [runs] : runs
@@ -35,6 +38,11 @@ export async function reportCommand(runs: string | readonly string[], options: R
   if (options.out !== undefined && directories.length !== 1)
     throw new Failure('usage', '--out names one file, but several runs were given', 'leave it out, or give one run')
   for (const directory of directories) {
+    const points = readFrontier(directory)
+    if (points !== null && format === 'html') {
+      await writeFrontierPage(directory, points, options.out)
+      continue
+    }
     const run = readRun(directory)
     const input = { run, summary: summarize(run) }
     if (format === 'html') await writePage(input, options.out, { data, includeText: options.includeText ?? false })
@@ -64,6 +72,24 @@ async function writePage(
   writeAtomically(join(directory, 'summary.json'), JSON.stringify(input.summary, null, 2) + '\n')
   writeAtomically(join(directory, 'report.md'), renderMarkdown(input))
   writeAtomically(path, html)
+  process.stderr.write(`report  ${relative(process.cwd(), path)}\n`)
+}
+
+/** The frontier of a sweep; a sweep that has not finished a run yet has none. */
+export async function writeFrontierPage(
+  directory: string,
+  points: readonly FrontierPoint[],
+  out?: string,
+): Promise<void> {
+  const first = points[0]
+  if (first === undefined)
+    throw new Failure('bad-result', `${directory}: no load of the sweep has finished`, 'run it again: it resumes')
+  const run = readRun(join(directory, first.folder))
+  const path = out ?? join(directory, 'report.html')
+  writeAtomically(
+    path,
+    await renderFrontierHtml(basename(resolve(directory)), points, { run, summary: summarize(run) }),
+  )
   process.stderr.write(`report  ${relative(process.cwd(), path)}\n`)
 }
 

@@ -2,9 +2,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { renderFrontierHtml } from '../../reports/frontier.js'
 import { renderHtml } from '../../reports/html.js'
 import type { ReportInput } from '../../reports/input.js'
-import { fixture } from '../reports/fixture.js'
+import { fixture, sweepPoints } from '../reports/fixture.js'
 import { temporaryFolder } from '../result/builders.js'
 import { Chromium, chromiumPath } from './chromium.js'
 import { HOSTILE_STRINGS } from './hostile-strings.js'
@@ -94,6 +95,15 @@ describe.each(CASES)('the report of %s', (name, input) => {
       await browser.call('Emulation.setScriptExecutionDisabled', { value: false })
     }
   })
+})
+
+test('the report of a sweep opens without a request or an error, and comes alive', async () => {
+  const file = join(folder, 'sweep.html')
+  writeFileSync(file, await renderFrontierHtml('sweep', sweepPoints(), fixture()))
+  const url = pathToFileURL(file).href
+  await browser.open(url)
+  expect(await hydrateAll()).toBe(2)
+  expect(complaints(url)).toEqual([])
 })
 
 describe('the page', () => {

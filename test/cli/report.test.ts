@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { reportCommand } from '../../src/cli/report.js'
@@ -7,7 +7,7 @@ import type { Summary } from '../../src/result/schema.js'
 import { createRun } from '../../src/result/store.js'
 import { loadScenario } from '../../src/scenario/load.js'
 import { makePlan } from '../../src/scenario/plan.js'
-import { fixture } from '../reports/fixture.js'
+import { fixture, sweepPoints } from '../reports/fixture.js'
 import { temporaryFolder } from '../result/builders.js'
 
 let folder: string
@@ -93,6 +93,22 @@ describe('bench report', () => {
     await reportCommand(folder, { format: 'table' })
     expect(printed).toContain('INVALID (PARTIAL: the run did not end)')
     expect(printed).toContain('the run ended before this block did')
+  })
+
+  test('gives a sweep one page over all its runs', async () => {
+    await storeRun()
+    const sweep = join(folder, '..')
+    const points = sweepPoints().map((point) => ({ ...point, folder: 'run' }))
+    writeFileSync(join(sweep, 'frontier.json'), JSON.stringify({ schema: 'pagedbench/frontier@1', rows: points }))
+    await reportCommand(sweep)
+    const page = readFileSync(join(sweep, 'report.html'), 'utf8')
+    expect(/<h1>Highest output tokens\/s: static 140 at concurrency 64/.test(page)).toBe(true)
+    expect(page.includes('missed: ttft p50 is above 2000 ms')).toBe(true)
+    writeFileSync(
+      join(sweep, 'frontier.json'),
+      JSON.stringify({ schema: 'pagedbench/frontier@1', rows: [{ ...points[0], folder: '../..' }] }),
+    )
+    await expect(reportCommand(sweep)).rejects.toMatchObject({ code: 'bad-result' })
   })
 
   test.each([

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { allCharts } from '../../reports/charts/all.js'
 import { itlEcdf, ttftEcdf } from '../../reports/charts/ecdf.js'
+import { frontierCharts } from '../../reports/charts/frontier.js'
 import { requestPhases } from '../../reports/charts/phases.js'
 import { binSecs, receivedTokens, stepRate, stepShare } from '../../reports/charts/series.js'
 import { shownBlocks } from '../../reports/charts/shown.js'
 import type { ReportInput } from '../../reports/input.js'
 import { renderChart } from '../../reports/render.js'
-import { fixture } from './fixture.js'
+import { fixture, sweepPoints } from './fixture.js'
 
 const ids = (input: ReportInput) => allCharts(input).map((chart) => chart.id)
 
@@ -53,6 +54,21 @@ test.each(allCharts(fixture({ gpu: true, targets: ['static', 'paged', 'external'
     for (const row of chart.table.rows) expect(row).toHaveLength(chart.table.head.length)
   },
 )
+
+test('the charts of a sweep: one point per run, hollow where an objective was missed', async () => {
+  const charts = frontierCharts(sweepPoints())
+  expect(charts.map((chart) => chart.id)).toEqual(['frontier', 'load'])
+  expect(charts[0]!.title).toMatch(
+    /^Highest output tokens\/s: static 140 at concurrency 64, paged 299 at concurrency 64$/,
+  )
+  expect(charts[0]!.table.rows).toHaveLength(14)
+  for (const chart of charts) {
+    const { svg } = await renderChart(chart)
+    expect(svg).not.toMatch(/NaN|undefined|Infinity/)
+    expect(svg.match(/fill="var\(--bg\)"/g)!.length).toBeGreaterThan(1)
+  }
+  expect(frontierCharts([])).toEqual([])
+})
 
 describe('what the pictures show', () => {
   const input = fixture()

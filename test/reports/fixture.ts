@@ -1,3 +1,4 @@
+import type { FrontierPoint } from '../../src/result/frontier.js'
 import type { BlockData, RunData } from '../../src/result/read.js'
 import type { RequestRecord, Summary, TargetInfo, TelemetryInfo, TelemetrySample } from '../../src/result/schema.js'
 import { manifest, record } from '../result/builders.js'
@@ -300,4 +301,22 @@ function targetInfo(name: string, gpu: boolean): TargetInfo {
     tokenSource: external ? 'usage' : 'engine ids',
     startupSecs: external ? null : 2.4,
   }
+}
+
+/** Loads of a sweep over concurrency: the static engine saturates early, the paged one late and then queues. */
+export function sweepPoints(): FrontierPoint[] {
+  return [1, 2, 4, 8, 16, 32, 64].flatMap((value) =>
+    ['static', 'paged'].map((target) => {
+      const paged = target === 'paged'
+      const rate = (paged ? 300 : 140) * (1 - Math.exp(-value / (paged ? 12 : 7)))
+      const itl = (1000 * value) / rate
+      const ttft = paged ? 60 + value * 6 : 80 + value * 260
+      return {
+        ...{ variable: 'concurrency', value, target, outputTokensPerSecond: rate, requestsPerSecond: rate / 45 },
+        ...{ ttftP50Ms: ttft, itlP50Ms: itl, e2eP50Ms: ttft + itl * 44 },
+        ...{ meetsSlo: ttft < 2000, slo: ttft < 2000 ? [] : ['ttft p50 is above 2000 ms'], validity: 'VALID' },
+        folder: `concurrency-${value}`,
+      }
+    }),
+  )
 }
