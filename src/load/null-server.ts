@@ -101,7 +101,7 @@ function tokenFrame(stream: Stream, tokens: number): string {
   const choice = stream.chat
     ? `{"index":0,"delta":{"content":"${text}"},"finish_reason":null}`
     : `{"index":0,"text":"${text}","logprobs":null,"finish_reason":null}`
-  return `data: {"id":"null-0","object":"chunk","created":1,"model":"null","choices":[${choice}]}\n\n`
+  return `data: {${frameHead(stream)},"choices":[${choice}]}\n\n`
 }
 
 function finishFrame(stream: Stream): string {
@@ -109,8 +109,13 @@ function finishFrame(stream: Stream): string {
     ? '{"index":0,"delta":{},"finish_reason":"length"}'
     : '{"index":0,"text":"","logprobs":null,"finish_reason":"length"}'
   const usage = `{"prompt_tokens":1,"completion_tokens":${stream.tokens},"total_tokens":${stream.tokens + 1}}`
-  const head = '"id":"null-0","object":"chunk","created":1,"model":"null"'
+  const head = frameHead(stream)
   return `data: {${head},"choices":[${choice}]}\n\ndata: {${head},"choices":[],"usage":${usage}}\n\n`
+}
+
+function frameHead(stream: Stream): string {
+  const object = stream.chat ? 'chat.completion.chunk' : 'text_completion'
+  return `"id":"null-0","object":"${object}","created":1,"model":"null"`
 }
 
 const NON_STREAMED = JSON.stringify({

@@ -108,6 +108,14 @@ describe('import of other tools’ results', () => {
     expect(result!.column.tpotMs!.mean).toBeCloseTo((55.9 + 63 * 20) / 64, 1)
   })
 
+  it('reads what aiperf really wrote', () => {
+    const file = new URL('../fixtures/load/aiperf.json', import.meta.url)
+    const [result] = readForeignResult(readFileSync(file, 'utf8'), 'aiperf.json')
+    expect(result).toMatchObject({ tool: 'aiperf', requestsOk: 64, column: { tpotMs: null } })
+    expect(result!.column.itlMs!.mean).toBeCloseTo(20, 0)
+    expect(result!.column.e2eMs!.p50).toBeCloseTo(result!.column.ttftMs!.p50 + 63 * 20, -1)
+  })
+
   it('reads aiperf', () => {
     const metric = (unit: string, avg: number) => ({ unit, avg, p50: avg, p99: avg * 2 })
     const file = {
