@@ -101,16 +101,17 @@ static __global__ void __launch_bounds__(kDecodeWarps * 32, 2) attention_decode_
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const uint32_t ring = shared_address(shared) + warp * STAGES * stage_bytes;
   const Handover<D> hand(shared + kDecodeWarps * STAGES * stage_bytes, a.heads / a.kv_heads);
-  griddep_wait();
   griddep_launch();
 
+  /* Before the wait: only what kn_step_prepare or an upload wrote (device.cuh). */
   Place place;
   const Share share = find_share(a, place);
-  if (blockIdx.x >= share.blocks) return;
-  const int count = share.end - share.start;
-
+  const bool idle = blockIdx.x >= share.blocks;
   Loader<D> loader;
-  loader.start(a, place, warp);
+  if (!idle) loader.start(a, place, warp);
+  griddep_wait();
+  if (idle) return;
+  const int count = share.end - share.start;
 #pragma unroll
   for (int i = 0; i < STAGES; i++) {
     if (i < count) loader.issue(a, ring + i * stage_bytes, warp, lane);

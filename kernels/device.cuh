@@ -3,10 +3,14 @@
  * An operation reads:  KN_OPERATION(device, "kn_name");  KN_REQUIRE(device, condition, "text %d", value) ...;
  *                      return launch(device, "kn_name", kernel, grid, block, sharedBytes, arguments...);
  *
- * Programmatic dependent launch (compute capability 9.0 and later): a kernel launched through `launch` may begin before its
- * predecessor on the stream has ended. Hence the rules: every kernel calls griddep_wait() before it touches memory that an
- * earlier kernel reads or writes (its own outputs included), and may call griddep_launch() at any time, early for best overlap.
- * Weights may be read before the wait, because the kernels that write weights do not call griddep_launch(). */
+ * Programmatic dependent launch (compute capability 9.0 and later): a kernel launched through `launch` may begin once every block of
+ * its predecessor on the stream has called griddep_launch() or ended. All blocks of all kernels before it are then on the device, so
+ * none can keep another from running. Kernels call griddep_launch() first of all, so that several wait in line with their weights
+ * already on the way. Hence the rules:
+ *  - every kernel calls griddep_wait() before it touches memory that an earlier kernel writes, and before it writes any. It returns
+ *    when the predecessor has ended, which has itself waited: so everything before has ended;
+ *  - weights and the metadata of a step (what kn_step_prepare writes, or an upload) may be read before the wait, because the kernels
+ *    that write them never call griddep_launch(): whatever begins later begins after their end. Nothing else may. */
 #ifndef PAGEDBENCH_DEVICE_CUH
 #define PAGEDBENCH_DEVICE_CUH
 
@@ -127,7 +131,7 @@ static __device__ __forceinline__ void griddep_wait() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-/* Lets the next kernel on the stream be scheduled (it still waits for our end in its own griddep_wait). */
+/* Lets the next kernel on the stream be scheduled (it still waits for our end in its own griddep_wait). First thing in a kernel. */
 static __device__ __forceinline__ void griddep_launch() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

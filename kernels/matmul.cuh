@@ -1,7 +1,7 @@
 /* matmul.cuh - what the candidates of kn_matmul share. matmul.cu chooses among them by timing; each has a file:
  *   matmul_cublaslt.cu  cuBLASLt, opened at run time           matmul_gemv.cu    M up to 16, weights straight to registers
  *   matmul_tile.cu      any M, the same bits for every M       matmul_plain.cu   shapes whose rows are not 16-byte aligned
- *   matmul_skinny.cu    M up to 64, weights through shared memory */
+ *   matmul_skinny.cu    M up to 128, weights through shared memory */
 #ifndef PAGEDBENCH_MATMUL_CUH
 #define PAGEDBENCH_MATMUL_CUH
 
@@ -58,8 +58,7 @@ int32_t gemv_launch(kn_device *device, const MatmulProblem &p, int variant);
 int tile_variants(kn_device *device, const MatmulProblem &p);
 int32_t tile_launch(kn_device *device, const MatmulProblem &p, int variant);
 int32_t plain_launch(kn_device *device, const MatmulProblem &p);
-/* matmul_skinny.cu; weak until it is there */
-__attribute__((weak)) int skinny_variants(kn_device *device, const MatmulProblem &p);
-__attribute__((weak)) int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant);
+unsigned skinny_variants(kn_device *device, const MatmulProblem &p); /* bit v: variant v suits */
+int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant);
 
 #endif

@@ -13,29 +13,39 @@ struct RopeArguments {
   int blockSize, tokens, heads, kvHeads, headDim;
 };
 
+/* cosines and sines of 8 elements */
+static __device__ __forceinline__ void load_rotation(const float *cosines, const float *sines, float (&c)[8], float (&s)[8]) {
+  *reinterpret_cast<float4 *>(c) = *reinterpret_cast<const float4 *>(cosines);
+  *reinterpret_cast<float4 *>(c + 4) = *reinterpret_cast<const float4 *>(cosines + 4);
+  *reinterpret_cast<float4 *>(s) = *reinterpret_cast<const float4 *>(sines);
+  *reinterpret_cast<float4 *>(s + 4) = *reinterpret_cast<const float4 *>(sines + 4);
+}
+
 template <bool ROTATE, bool STORE>
 static __global__ void __launch_bounds__(128) rope_kernel(const RopeArguments a) {
-  griddep_wait();
   griddep_launch();
   const int half = a.headDim / 2, perHead = half / 8;
   const int firstHead = ROTATE ? 0 : a.heads, lastHead = a.heads + a.kvHeads + (STORE ? a.kvHeads : 0);
   const int perToken = (lastHead - firstHead) * perHead;
   const long long item = blockIdx.x * (long long)blockDim.x + threadIdx.x;
   const int token = static_cast<int>(item / perToken);
-  if (token >= a.tokens) return;
   const int within = static_cast<int>(item - (long long)token * perToken);
   const int head = firstHead + within / perHead, i = within % perHead * 8;
+  const bool valid = token < a.tokens, rotates = ROTATE && head < a.heads + a.kvHeads;
+  float c[8], s[8];
+  int slot = 0;
+  if (valid && rotates) { /* metadata of the step and the table of angles: before the wait */
+    const float *cosines = a.rope + (long long)a.positions[token] * a.headDim + i;
+    load_rotation(cosines, cosines + half, c, s);
+  }
+  if (STORE && valid && head >= a.heads) slot = a.kvSlot[token];
+  griddep_wait();
+  if (!valid) return;
   bf16 *low = a.qkv + ((long long)token * (a.heads + 2 * a.kvHeads) + head) * a.headDim + i, *high = low + half;
   float x[8], y[8];
   load_values<8>(low, x);
   load_values<8>(high, y);
-  if (ROTATE && head < a.heads + a.kvHeads) {
-    const float *cosines = a.rope + (long long)a.positions[token] * a.headDim + i, *sines = cosines + half;
-    float c[8], s[8];
-    *reinterpret_cast<float4 *>(c) = *reinterpret_cast<const float4 *>(cosines);
-    *reinterpret_cast<float4 *>(c + 4) = *reinterpret_cast<const float4 *>(cosines + 4);
-    *reinterpret_cast<float4 *>(s) = *reinterpret_cast<const float4 *>(sines);
-    *reinterpret_cast<float4 *>(s + 4) = *reinterpret_cast<const float4 *>(sines + 4);
+  if (rotates) {
 #pragma unroll
     for (int j = 0; j < 8; j++) {
       const float before = x[j];
@@ -46,7 +56,6 @@ static __global__ void __launch_bounds__(128) rope_kernel(const RopeArguments a)
     store_values<8>(high, y);
   }
   if (STORE && head >= a.heads) { /* k head g = head - H, v head g = head - H - G: together the index over [k, v][G] */
-    const int slot = a.kvSlot[token];
     bf16 *to = reinterpret_cast<bf16 *>(a.kv + slot / a.blockSize * a.blockStride) +
                ((long long)(head - a.heads) * a.blockSize + slot % a.blockSize) * a.headDim + i;
     store_values<8>(to, x);

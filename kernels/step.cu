@@ -48,19 +48,16 @@ static __device__ void expand(const StepArguments &a) {
 
 static __global__ void __launch_bounds__(1024) step_kernel(const StepArguments a) {
   griddep_wait();
-  griddep_launch();
   apply_changes(a);
   __syncthreads();
   expand(a);
 }
 static __global__ void __launch_bounds__(1024) changes_kernel(const StepArguments a) {
   griddep_wait();
-  griddep_launch();
   apply_changes(a);
 }
 static __global__ void __launch_bounds__(256) expand_kernel(const StepArguments a) {
   griddep_wait();
-  griddep_launch();
   expand(a);
 }
 
