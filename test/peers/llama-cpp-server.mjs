@@ -15,11 +15,18 @@ const { values: flags } = parseArgs({
   },
 })
 if (!flags.model) {
-  console.error('usage: node test/peers/llama-cpp-server.mjs --model FILE.gguf [--port N] [--parallel N] [--context N] [--threads N]')
+  console.error(
+    'usage: node test/peers/llama-cpp-server.mjs --model FILE.gguf [--port N] [--parallel N] [--context N] [--threads N]',
+  )
   process.exit(2)
 }
 const parallel = Number(flags.parallel)
-const llama = await getLlama({ gpu: false, build: 'never', maxThreads: Number(flags.threads), logLevel: LlamaLogLevel.error })
+const llama = await getLlama({
+  gpu: false,
+  build: 'never',
+  maxThreads: Number(flags.threads),
+  logLevel: LlamaLogLevel.error,
+})
 const model = await llama.loadModel({ modelPath: flags.model })
 const context = await model.createContext({
   sequences: parallel,
@@ -32,16 +39,27 @@ const queue = []
 const created = Math.floor(Date.now() / 1000)
 
 const server = createServer(async (request, response) => {
-  if (request.url === '/v1/models') return json(response, 200, { object: 'list', data: [{ id: 'llama.cpp', object: 'model', created, owned_by: 'llama.cpp', max_model_len: Number(flags.context) }] })
+  if (request.url === '/v1/models')
+    return json(response, 200, {
+      object: 'list',
+      data: [
+        { id: 'llama.cpp', object: 'model', created, owned_by: 'llama.cpp', max_model_len: Number(flags.context) },
+      ],
+    })
   if (request.url === '/health') return json(response, 200, { status: 'ok' })
-  if (request.url !== '/v1/completions' || request.method !== 'POST') return json(response, 404, { error: { message: 'no such route', type: 'not_found_error', param: null, code: null } })
+  if (request.url !== '/v1/completions' || request.method !== 'POST')
+    return json(response, 404, {
+      error: { message: 'no such route', type: 'not_found_error', param: null, code: null },
+    })
   const parts = []
   for await (const part of request) parts.push(part)
   const body = JSON.parse(Buffer.concat(parts).toString('utf8'))
   const prompt = Array.isArray(body.prompt) ? body.prompt : model.tokenize(body.prompt, false, 'trimLeadingSpace')
   const sequence = idle.pop() ?? (await new Promise((resolve) => queue.push(resolve)))
   let gone = false
-  response.on('close', () => { gone = true })
+  response.on('close', () => {
+    gone = true
+  })
   try {
     await generate(sequence, prompt, body, response, () => gone)
   } finally {
@@ -69,9 +87,20 @@ async function generate(sequence, prompt, body, response, isGone) {
     if (usage.completion_tokens >= wanted || isGone()) break
   }
   usage.total_tokens += usage.completion_tokens
-  if (!body.stream) return json(response, 200, { id, object: 'text_completion', created, model: 'llama.cpp', choices: [{ index: 0, text, logprobs: null, finish_reason: 'length' }], usage })
+  if (!body.stream)
+    return json(response, 200, {
+      id,
+      object: 'text_completion',
+      created,
+      model: 'llama.cpp',
+      choices: [{ index: 0, text, logprobs: null, finish_reason: 'length' }],
+      usage,
+    })
   response.write(frame('', 'length'))
-  if (body.stream_options?.include_usage) response.write(`data: ${JSON.stringify({ id, object: 'text_completion', created, model: 'llama.cpp', choices: [], usage })}\n\n`)
+  if (body.stream_options?.include_usage)
+    response.write(
+      `data: ${JSON.stringify({ id, object: 'text_completion', created, model: 'llama.cpp', choices: [], usage })}\n\n`,
+    )
   response.end('data: [DONE]\n\n')
 }
 
@@ -80,5 +109,7 @@ function json(response, status, body) {
   response.end(JSON.stringify(body))
 }
 
-server.listen(Number(flags.port), '127.0.0.1', () => console.log(JSON.stringify({ event: 'ready', url: `http://127.0.0.1:${server.address().port}/v1` })))
+server.listen(Number(flags.port), '127.0.0.1', () =>
+  console.log(JSON.stringify({ event: 'ready', url: `http://127.0.0.1:${server.address().port}/v1` })),
+)
 process.on('SIGTERM', () => process.exit(0))
