@@ -15,6 +15,7 @@ import { blocksPerSequence, maxChanges, type SchedulerOptions } from './paged/sc
 import type { PlanLimits } from './plan.js'
 import { STATIC_SLOT_STRIDE } from './static/batch.js'
 import { StaticEngine, staticBlockSize, staticPlanSizes } from './static/engine.js'
+import { warmUp } from './warm-up.js'
 
 export interface LoadedModel {
   id: string
@@ -78,6 +79,7 @@ export function assembleEngine(
   if (cuda && options.kvCacheBytes === null) executor.profile()
   const blocks = design.usable(cacheBlocks(kernels, options, blockBytes))
   executor.openCache(blocks + 1)
+  if (cuda && !options.deterministic) warmUp(executor, { limits, maxSamples: slots - 1, maxModelLen }, ports.progress)
   const buckets = ports.buckets ?? (cuda && !options.enforceEager ? decodeBuckets(design.decodeRows(blocks)) : [])
   executor.capture(buckets, ports.progress)
   const loop = new EngineLoop({

@@ -21,7 +21,10 @@ export function cacheBlocks(
   if (blocks >= 1) return blocks
   throw new EngineError(
     'kv-memory-short',
-    `${megabytes(bytes)} for the KV cache; one block takes ${megabytes(blockBytes)}. Lower --max-model-len or --max-num-batched-tokens, or give more memory`,
+    `${size(bytes)} for the KV cache; one block takes ${size(blockBytes)}. ` +
+      (options.kvCacheBytes === null
+        ? `Lower --max-model-len, --max-num-seqs or --max-num-batched-tokens, raise --gpu-memory-utilization (${options.gpuMemoryUtilization}), or free memory`
+        : `--kv-cache-bytes ${blockBytes} is the least, for one block`),
   )
 }
 
@@ -31,6 +34,7 @@ function spareBytes(kernels: Kernels, utilization: number, blockBytes: number): 
   return Math.max(0, totalBytes * utilization - (totalBytes - freeBytes) - blockBytes)
 }
 
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(0)} MB`
+function size(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`
+  return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e3).toFixed(1)} kB`
 }

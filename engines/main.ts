@@ -60,7 +60,12 @@ function exitCode(error: unknown): number {
   return isBindError(error) ? 2 : EXIT_ENGINE_DIED
 }
 
-const USER_ENGINE_ERRORS: ReadonlySet<string> = new Set(['options-conflict', 'context-too-long', 'kv-memory-short'])
+const USER_ENGINE_ERRORS: ReadonlySet<string> = new Set([
+  'options-conflict',
+  'context-too-long',
+  'kv-memory-short',
+  'device-memory-short',
+])
 
 function isBindError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && (error.syscall === 'listen' || error.syscall === 'bind')
