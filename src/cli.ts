@@ -126,11 +126,22 @@ program
 program
   .command('import')
   .description('add a peer’s result file to a run, so that it stands in the same report')
-  .argument('<file>', 'JSON written by test/peers/*, vllm bench, guidellm or aiperf')
+  .argument('<file>', 'JSON written by a script of test/peers')
   .requiredOption('--into <dir>', 'folder of the run')
   .action(async (file: string, options: { into: string }) => {
     const { importCommand } = await import('./cli/import.js')
     await importCommand(file, options.into)
+  })
+
+program
+  .command('compat')
+  .description('a run as vllm bench serve, guidellm and aiperf would have reported it')
+  .argument('<run>', 'folder of a run')
+  .option('--target <name>', 'of the run (default: the first)')
+  .option('--with <file>', 'a result file of one of those tools, to set beside its column')
+  .action(async (directory: string, options: { target?: string; with?: string }) => {
+    const { compatCommand } = await import('./cli/compat.js')
+    compatCommand(directory, options)
   })
 
 program

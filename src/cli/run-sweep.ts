@@ -9,6 +9,7 @@ import { summarize } from '../result/summarize.js'
 import { atLoad, type LoadPoint, nextProbe, type Probe, searchResult, sweepPoints } from '../scenario/sweep.js'
 import type { Scenario, Search } from '../scenario/types.js'
 import type { Interrupt } from './interrupt.js'
+import { reportCommand } from './report.js'
 import { exitCodeOf } from './run-output.js'
 import { type RunSetting, runPoint } from './run-point.js'
 
@@ -56,6 +57,7 @@ export async function runSweep(scenario: Scenario, setting: SweepSetting): Promi
       if (setting.interrupt.signal.aborted) break
       await visit(point)
     }
+  await reportCommand([setting.directory], { format: 'html' })
   process.stdout.write(renderFrontier(rows))
   return setting.interrupt.signal.aborted ? exitCodeOf(null, setting.interrupt, setting.directory) : 0
 }
