@@ -146,15 +146,21 @@ describe('the page', () => {
   test('reads out all panels of the time line at the pointer, and a bar on hover', async () => {
     await openReport('tooltips', fixture())
     await hydrateAll()
+    // The page may still settle: the pointer is moved until the tooltip is there, as a hand would.
     const hover = async (selector: string) => {
-      const at = await browser.evaluate<{ x: number; y: number }>(
-        `(() => { const e = document.querySelector('${selector}'); e.scrollIntoView({ block: 'center', behavior: 'instant' }); const r = e.getBoundingClientRect(); return { x: r.x + r.width / 3, y: r.y + r.height / 2 } })()`,
-      )
-      await browser.call('Input.dispatchMouseEvent', { type: 'mouseMoved', ...at })
-      await browser.until(() => browser.evaluate<boolean>(`!document.getElementById('tip').hidden`), 'a tooltip')
+      let moves = 0
+      await browser.until(async () => {
+        const at = await browser.evaluate<{ x: number; y: number }>(
+          `(() => { const e = document.querySelector('${selector}'); e.scrollIntoView({ block: 'center', behavior: 'instant' }); const r = e.getBoundingClientRect(); return { x: r.x + r.width / 3, y: r.y + r.height / 2 } })()`,
+        )
+        await browser.call('Input.dispatchMouseEvent', { type: 'mouseMoved', x: at.x + (moves++ % 5), y: at.y })
+        return browser.evaluate<boolean>(`!document.getElementById('tip').hidden`)
+      }, 'a tooltip')
       return browser.evaluate<string>(`document.getElementById('tip').textContent`)
     }
     expect(await hover('#chart-throughput .plot path[fill="var(--t1)"]')).toContain('paged')
+    await browser.call('Input.dispatchMouseEvent', { type: 'mouseMoved', x: 2, y: 2 })
+    await browser.until(() => browser.evaluate<boolean>(`document.getElementById('tip').hidden`), 'the tooltip to go')
     const readout = await hover('#chart-timeline .plot')
     expect(readout).toContain('Output tokens/s received')
     expect(readout).toContain('KV cache blocks held')
