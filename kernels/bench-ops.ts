@@ -32,9 +32,9 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
       flops: 2 * tokens * n * k,
       enqueue: () =>
         kernels.matmul(
-          pool.take(tokens * n * outBytes),
-          pool.take(tokens * k * x),
-          pool.take(weightBytes),
+          pool.output(tokens * n * outBytes),
+          pool.input(tokens * k * x),
+          pool.input(weightBytes),
           0,
           tokens,
           n,
@@ -54,8 +54,8 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
   const list = [
     row('embedding', tokens * d * (w + x), () =>
       kernels.embedding(
-        pool.take(tokens * d * x),
-        pool.take(kernels.weightBytes(vocab, d)),
+        pool.output(tokens * d * x),
+        pool.input(kernels.weightBytes(vocab, d)),
         ints.ids,
         tokens,
         vocab,
@@ -64,14 +64,14 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
     ),
     row('add_rmsnorm', 4 * tokens * d * x + d * w, () => {
       const width = tokens * d * x
-      kernels.addRmsnorm(pool.take(width), pool.take(width), pool.take(width), pool.take(d * w), tokens, d, 1e-5)
+      kernels.addRmsnorm(pool.output(width), pool.output(width), pool.input(width), pool.input(d * w), tokens, d, 1e-5)
     }),
     matmul('matmul qkv', qkv, d, x, out),
     row('rope_store', tokens * (qkv * x + h * headDim * x + 2 * g * headDim * w), () => {
       const blockStride = 2 * g * BLOCK * headDim * w
-      const kv = pool.take(ints.blocks * blockStride)
+      const kv = pool.output(ints.blocks * blockStride)
       kernels.ropeStore(
-        pool.take(tokens * qkv * x),
+        pool.output(tokens * qkv * x),
         ints.positions,
         ints.kvSlot,
         ints.rope,
@@ -88,7 +88,7 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
     matmul('matmul o', d, h * headDim, x, out),
     matmul('matmul gate_up', 2 * f, d, x, out),
     row('silu_mul', 3 * tokens * f * x, () =>
-      kernels.siluMul(pool.take(tokens * f * x), pool.take(2 * tokens * f * x), tokens, f),
+      kernels.siluMul(pool.output(tokens * f * x), pool.input(2 * tokens * f * x), tokens, f),
     ),
     matmul('matmul down', d, f, x, out),
   ]
@@ -97,7 +97,7 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
   const workspace = kernels.alloc(kernels.sampleWorkspaceBytes(tokens, vocab))
   const sample = (name: string, greedyOnly: number) =>
     row(name, tokens * vocab * 4, () => {
-      const logits = pool.take(tokens * vocab * 4)
+      const logits = pool.output(tokens * vocab * 4)
       kernels.sample(
         ...([
           ints.tokens,
@@ -161,8 +161,8 @@ function attentionOf(
     flops: 4 * rows * pairs * h * headDim,
     enqueue: () =>
       kernels.attention(
-        ...([pool.take(tokens * h * headDim * x), pool.take(tokens * qStride * x), qStride] as const),
-        ...([pool.take(blocks * blockStride), blockStride, BLOCK, starts, lengths, slots, slotTable, stride] as const),
+        ...([pool.output(tokens * h * headDim * x), pool.input(tokens * qStride * x), qStride] as const),
+        ...([pool.input(blocks * blockStride), blockStride, BLOCK, starts, lengths, slots, slotTable, stride] as const),
         ...([
           rows,
           queries === 1 ? rows : 0,

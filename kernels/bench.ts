@@ -74,9 +74,9 @@ async function measureCeilings(kernels: Kernels): Promise<KernelBenchResult['cei
   const tensor = side * side * x
   const gemm = () =>
     kernels.matmul(
-      pool.take(tensor),
-      pool.take(tensor),
-      pool.take(kernels.weightBytes(side, side)),
+      pool.output(tensor),
+      pool.input(tensor),
+      pool.input(kernels.weightBytes(side, side)),
       0,
       side,
       side,

@@ -212,6 +212,45 @@ void sample(Target &target, Random &random, Tally &tally) {
   }
 }
 
+// Broken logits give some token of the vocabulary, and +inf wins; nothing crashes.
+void sample_broken(Target &target, Random &random, Tally &tally) {
+  const float inf = INFINITY, nan = std::nanf("");
+  for (const int32_t vocab : {5, 1000}) {
+    for (const bool greedy : {false, true}) {
+      Case test(tally, label({{"vocab", vocab}, {"greedy", greedy}}));
+      const int32_t samples = 5, at = random.below(vocab);
+      std::vector<float> values = random.normals(static_cast<int64_t>(samples) * vocab);
+      for (int32_t v = 0; v < vocab; v++) {
+        values[static_cast<size_t>(v)] = -inf;
+        values[static_cast<size_t>(vocab + v)] = nan;
+      }
+      values[static_cast<size_t>(2 * vocab + at)] = inf;
+      values[static_cast<size_t>(3 * vocab + at)] = nan;
+      values[static_cast<size_t>(4 * vocab + at)] = 3e38f;  // infinite once it is divided by the temperature
+      std::vector<int32_t> rows, table(static_cast<size_t>(samples) * KN_SLOT_BLOCKS);
+      for (int32_t s = 0; s < samples; s++) {
+        rows.push_back(s);
+        State state{.temperature = greedy ? 0.0f : 0.5f, .top_p = 0.9f, .min_p = 0.01f, .top_k = 3};
+        state.write(table.data() + s * KN_SLOT_BLOCKS);
+      }
+      const Buffer logits = make_floats(target, values), index = make_ints(target, rows), slots = make_ints(target, table);
+      const Buffer history = make_ints(target, std::vector<int32_t>(static_cast<size_t>(samples))), tokens(target, samples * 4);
+      double bytes = 0;
+      target.ok(target.sample_workspace(target.device, samples, vocab, &bytes), "kn_sample_workspace");
+      const Buffer workspace(target, static_cast<int64_t>(bytes));
+      target.ok(target.sample(target.device, tokens, logits, index, index, index, slots, KN_SLOT_BLOCKS, history, 1, samples, vocab,
+                              greedy, workspace),
+                "kn_sample");
+      const std::vector<int32_t> got = read_ints(tokens);
+      for (size_t s = 0; s < got.size(); s++) {
+        if (got[s] < 0 || got[s] >= vocab) test.same(got[s], 0, "token outside of the vocabulary, sample", static_cast<int64_t>(s));
+      }
+      for (const size_t s : {2, 4}) test.same(got[s], at, "token of the infinite logit, sample", static_cast<int64_t>(s));
+      test.guards({&tokens, &logits, &history, &workspace});
+    }
+  }
+}
+
 void logprobs(Target &target, Random &random, Tally &tally) {
   for (const int32_t vocab : {21, 1000, 49152}) {
     for (const int32_t top : {0, 1, 5, 20}) {
@@ -255,7 +294,7 @@ void logprobs(Target &target, Random &random, Tally &tally) {
 }  // namespace
 
 const std::vector<Suite> &sample_suites() {
-  static const std::vector<Suite> suites = {{"sample", sample}, {"logprobs", logprobs}};
+  static const std::vector<Suite> suites = {{"sample", sample}, {"sample_broken", sample_broken}, {"logprobs", logprobs}};
   return suites;
 }
 

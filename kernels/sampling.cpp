@@ -58,7 +58,7 @@ int32_t sample_row(const InnerLoops &loops, const SamplingState &state, float *l
   const float inverse = 1.0f / state.temperature;
   for (int32_t v = 0; v < vocab; v++) logits[v] *= inverse;
   const float most = logits[best];
-  if (!(most > NEVER)) return best;
+  if (!std::isfinite(most)) return best;  // one is infinite, or nothing is left to draw from
   loops.exp_shifted(space.masses, logits, vocab, most);
   const int32_t count = keep_likely(state, logits, vocab, most, space);
   return draw(loops, state, logits, most, space, count, n);
