@@ -28,6 +28,7 @@ mkdirSync(join(stage, 'build'), { recursive: true })
 step('copying', () => {
   for (const name of ['bench', 'package.json', 'scenarios', 'README.md', 'LICENSE'])
     if (existsSync(join(root, name))) cpSync(join(root, name), join(stage, name), { recursive: true })
+  cpSync(join(root, 'test', 'gpu'), join(stage, 'test', 'gpu'), { recursive: true, filter: (path) => !path.endsWith('__pycache__') })
   cpSync(join(root, 'dist'), join(stage, 'dist'), { recursive: true, filter: (path) => !/\.(map|tsbuildinfo)$/.test(path) })
   for (const name of ['libkernels-cpu.so', 'libkernels-cuda.so', 'check'])
     if (existsSync(join(root, 'build', name))) cpSync(join(root, 'build', name), join(stage, 'build', name))

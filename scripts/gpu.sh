@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything one asks of a GPU machine, in one script: correctness first, then measurements; results under $OUT (default: out/).
-#   scripts/gpu.sh info | check [quick] | sanitize | kernels | model | matrix [row ...] | peers
+#   scripts/gpu.sh info | check [quick] | sanitize [tool ...] | model [preset] [layers] | answers [preset] | faults | kernels [preset] | matrix row ... | peers
 # Needs nothing but what `npm run bundle` packs (unpacked in the current folder, or a built checkout).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -26,14 +26,37 @@ info() {
   echo "cublasLt: ${BENCH_CUBLASLT_PATH:-none}"
   ./bench doctor | tee "$OUT/doctor.txt" || true
 }
-check() { build/check --library "$library" --dtype bf16 ${1:+--quick} --json "$OUT/check.json"; }
-sanitize() {
-  for tool in memcheck racecheck initcheck synccheck; do
-    echo "== compute-sanitizer $tool"
-    timeout 240 compute-sanitizer --tool "$tool" --error-exitcode 9 build/check --library "$library" --dtype bf16 --quick >"$OUT/sanitize-$tool.txt" 2>&1
-    echo "exit $?"; tail -n 3 "$OUT/sanitize-$tool.txt"
-  done
+check() {
+  build/check --library "$library" --dtype bf16 ${1:+--quick} --json "$OUT/check.json" &&
+    build/check --library "$library" --dtype bf16 --quick --deterministic --json "$OUT/check-deterministic.json"
 }
+# The four tools at once, each on the whole quick table of our own kernels (cuBLASLt's are not ours to prove).
+sanitize() {
+  local tools=${*:-memcheck racecheck initcheck synccheck} tool
+  for tool in $tools; do
+    (
+      timeout "${SANITIZE_SECS:-100}" compute-sanitizer --tool "$tool" --error-exitcode 9 build/check --library "$library" --dtype bf16 --quick --cublaslt none \
+        >"$OUT/sanitize-$tool.txt" 2>&1
+      local code=$? log=$OUT/sanitize-$tool.txt
+      echo "$tool: exit $code$([ $code = 124 ] && echo " (out of time in or after: $(tail -n 1 "$log" | cut -c1-40))"); $(grep 'SUMMARY' "$log" | tail -n 1); $(grep -E '^(all within|FAILED)' "$log")"
+      grep -E '^========= (Invalid|Uninitialized|Error|Warning|Race|Barrier|Program hit)' "$log" | sed 's/0x[0-9a-f]*/0x../g' | sort | uniq -c | head -n 8
+    ) &
+  done
+  wait
+}
+# Whole-model logits on every way through the engine against Transformers: model [preset] [layers]
+model() {
+  local folder
+  folder=$(mktemp -d)
+  timeout 120 node test/gpu/logits.mjs --out "$folder" --model "${1:-llama-3-8b}" ${2:+--layers "$2"} &&
+    timeout 150 python3 test/gpu/logits.py "$folder" --device cuda --json "$OUT/logits-${1:-llama-3-8b}${2:+-$2}.json"
+  local code=$?
+  rm -rf "$folder"
+  return $code
+}
+# Greedy answers of both engines, deterministic and fast: answers [preset]
+answers() { timeout 200 node test/gpu/answers.mjs --model "${1:-llama-3-8b}" --json "$OUT/answers-${1:-llama-3-8b}.json"; }
+faults() { timeout 200 node test/gpu/faults.mjs --json "$OUT/faults.json"; }
 kernels() { node dist/kernels/bench.js --json --library cuda --model "${1:-llama-3-8b}" >"$OUT/kernels-${1:-llama-3-8b}.json" && node dist/kernels/bench.js --library cuda --model "${1:-llama-3-8b}"; }
 
 # One row of the reference table: name, then what bench run takes. Everything of it ends in $OUT/rows.tar.gz.
