@@ -21,6 +21,8 @@ export interface RequestContext {
   keepOutput: boolean
   /** One clock reading per socket read: frames of a read share it. */
   readClockNs(): number
+  /** The head is about to be written, sentNs is set. */
+  onStart(request: ActiveRequest): void
   onTokens(count: number): void
   onEnd(request: ActiveRequest): void
 }
@@ -72,9 +74,18 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     this.#scanner = new EventScanner((data, eventName) => context.reader.read(data, eventName, this.#state, this))
   }
 
+  /**
+   * Called just before the head is written, which on a kept-alive socket is a turn of the event loop after the dispatch (undici looks first whether the
+   * server has closed it). That turn is the client's lateness, not the server's TTFT.
+   */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.outcome !== null) controller.abort(new Decided())
+    if (this.outcome !== null) {
+      controller.abort(new Decided())
+      return
+    }
+    this.sentNs ??= nowNs()
+    this.context.onStart(this)
   }
 
   /** The body left for the socket. */
@@ -187,16 +198,17 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
 
   /** Checked some times a second by the worker; no timer per request. */
   checkDeadlines(atNs: number): void {
-    if (this.outcome !== null || this.sentNs === null) return
+    const startNs = this.sentNs ?? this.dequeuedNs
+    if (this.outcome !== null || startNs === null) return
     const { headerSecs, firstTokenSecs, stallSecs, requestSecs } = this.context.timeouts
     const since = (fromNs: number) => (atNs - fromNs) / 1e9
     if (this.#refused !== null) {
       // An error body that does not end: its class is known already.
       if (since(this.#headersNs!) > stallSecs) this.end(this.#refused, this.#errorDetail())
-    } else if (since(this.sentNs) > requestSecs) this.end('request-timeout', `no end after ${requestSecs} s`)
-    else if (this.#headersNs === null && since(this.sentNs) > headerSecs) {
+    } else if (since(startNs) > requestSecs) this.end('request-timeout', `no end after ${requestSecs} s`)
+    else if (this.#headersNs === null && since(startNs) > headerSecs) {
       this.end(this.#written ? 'header-timeout' : 'connect-failed', `no headers after ${headerSecs} s`)
-    } else if (this.#firstTokenNs === null && this.#headersNs !== null && since(this.sentNs) > firstTokenSecs) {
+    } else if (this.#firstTokenNs === null && this.#headersNs !== null && since(startNs) > firstTokenSecs) {
       this.end('first-token-timeout', `no token after ${firstTokenSecs} s`)
     } else if (this.#lastTokenNs !== null && since(this.#lastTokenNs) > stallSecs) {
       this.end('stall-timeout', `nothing for ${stallSecs} s after ${this.log.frames} frames`)

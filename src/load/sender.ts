@@ -50,6 +50,10 @@ export class Sender {
       timeouts: setup.timeouts,
       keepOutput: setup.keepOutput,
       readClockNs: () => this.#readClockNs(),
+      onStart: (request) => {
+        this.#writing = request
+        this.health.addLag(request.sentNs! - request.intendedNs)
+      },
       onTokens: (count) => Atomics.add(this.#counters, COUNTER.tokens, count),
       onEnd: (request) => this.#ended(request),
     }
@@ -67,11 +71,6 @@ export class Sender {
     const verify = this.#verified < setup.verifyRequests
     if (verify) this.#verified++
     const request = new ActiveRequest(this.#context, index, row, requestId, intendedNs, log, verify)
-    const start = request.onRequestStart.bind(request)
-    request.onRequestStart = (controller) => {
-      this.#writing = request
-      start(controller)
-    }
     this.active.add(request)
     this.#ends.set(request, onEnd)
     Atomics.add(this.#counters, COUNTER.sent, 1)
@@ -79,8 +78,6 @@ export class Sender {
     const body = this.#bodies.subarray(setup.bodyOffsets[index], setup.bodyOffsets[index + 1])
     const headers = [...setup.headers, 'x-request-id', requestId]
     request.dequeuedNs = nowNs()
-    request.sentNs = nowNs()
-    this.health.addLag(request.sentNs - intendedNs)
     this.#pool.dispatch({ method: 'POST', path: setup.path, headers, body }, request)
   }
 

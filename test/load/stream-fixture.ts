@@ -30,6 +30,7 @@ export function playStream(reads: readonly Read[], options: StreamOptions = {}):
     timeouts: { connectSecs: 1, headerSecs: 60, firstTokenSecs: 60, stallSecs: 60, requestSecs: 60 },
     keepOutput: options.keepOutput ?? true,
     readClockNs: () => nowNs,
+    onStart: () => {},
     onTokens: () => {},
     onEnd: () => {},
   }
@@ -37,9 +38,9 @@ export function playStream(reads: readonly Read[], options: StreamOptions = {}):
   const row = { measure: true, dueNs: null, thinkNs: 0, inputTokens: 5, outputTokens, exactOutput: true }
   const request = new ActiveRequest(context, 0, row, 'r-0', SENT_NS, new TokenLog(8), options.verify ?? false)
   const controller = { aborted: false, paused: false, reason: null, abort: () => {}, pause: () => {}, resume: () => {} }
-  request.onRequestStart(controller)
   request.dequeuedNs = SENT_NS
   request.sentNs = SENT_NS
+  request.onRequestStart(controller)
   request.onWritten()
   const headers = { 'content-type': 'text/event-stream', ...options.headers }
   if (options.status !== 0) request.onResponseStart(controller, options.status ?? 200, headers)
