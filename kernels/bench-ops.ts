@@ -97,7 +97,8 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
   const workspace = kernels.alloc(kernels.sampleWorkspaceBytes(tokens, vocab))
   const sample = (name: string, greedyOnly: number) =>
     row(name, tokens * vocab * 4, () => {
-      const logits = pool.output(tokens * vocab * 4)
+      // At temperature 1 and without penalties sampling leaves its logits as they were.
+      const logits = pool.input(tokens * vocab * 4)
       kernels.sample(
         ...([
           ints.tokens,

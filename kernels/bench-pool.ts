@@ -59,7 +59,7 @@ class Ring {
     const rows = Math.ceil((atLeastBytes + 4096) / (COLUMNS * kernels.info.weightBytes) / 16) * 16
     this.bytes = kernels.weightBytes(rows, COLUMNS)
     this.#address = kernels.alloc(this.bytes)
-    kernels.weightRandom(this.#address, rows, COLUMNS, 1, 0.02)
+    kernels.weightRandom(this.#address, rows, COLUMNS, 1, 1)
     kernels.synchronize()
   }
 
