@@ -34,7 +34,7 @@ export async function openDevice(options: EngineOptions, progress: (line: string
 export function checkRoom(kernels: Kernels, model: { id: string; config: ModelConfig }, utilization: number): void {
   if (kernels.info.backend !== 'cuda') return
   const { freeBytes, totalBytes } = kernels.memory()
-  const room = totalBytes * utilization - (totalBytes - freeBytes)
+  const room = Math.max(0, totalBytes * utilization - (totalBytes - freeBytes))
   const weightBytes = (config: ModelConfig) => parameterCount(config) * kernels.info.weightBytes
   if (weightBytes(model.config) <= room) return
   const fitting = Object.entries(PRESETS).filter(([, config]) => weightBytes(config) < room)

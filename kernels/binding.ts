@@ -26,7 +26,7 @@ export class KernelError extends Error {
     readonly operation: string,
     text: string,
   ) {
-    super(`${operation}: ${text} (${code})`)
+    super(`${text.startsWith(`${operation}:`) ? '' : `${operation}: `}${text} (${code})`)
     this.name = 'KernelError'
   }
 }
