@@ -1,5 +1,5 @@
 import type { Outcome } from '../result/schema.js'
-import { oneLine } from './frame.js'
+import { errorText, oneLine } from './frame.js'
 
 /** The class of an HTTP answer that is not a 200 with an event stream; null: it is one. */
 export function responseOutcome(status: number, contentType: string, contentEncoding: string): Outcome | null {
@@ -20,4 +20,13 @@ export function errorOutcome(error: Error, sent: boolean): { outcome: Outcome; d
     return { outcome: 'bad-frame', detail: `not HTTP: ${detail}` }
   }
   return { outcome: sent ? 'reset' : 'connect-failed', detail }
+}
+
+/** One line of an error body: its message when it is JSON, its text without tags when it is HTML. */
+export function bodyText(body: string): string {
+  try {
+    return body === '' ? '' : errorText(JSON.parse(body))
+  } catch {
+    return oneLine(body.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' '))
+  }
 }

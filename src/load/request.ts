@@ -2,12 +2,13 @@ import type { Dispatcher } from 'undici'
 import { nowNs } from '../clock.js'
 import type { Outcome } from '../result/schema.js'
 import type { Timeouts } from '../scenario/types.js'
-import { BadFrame, errorText, oneLine, type Usage } from './frame.js'
+import { BadFrame, oneLine, type Usage } from './frame.js'
 import type { FrameReader, FrameSink, StreamState } from './frame-reader.js'
 import type { WireRecord, WorkerRow } from './messages.js'
-import { errorOutcome, responseOutcome } from './outcome.js'
+import { bodyText, errorOutcome, responseOutcome } from './outcome.js'
 import { EventScanner } from './sse.js'
-import { spreadTokens, type TokenLog } from './token-log.js'
+import { impossibleUsage, type StreamCounts, settleCounts } from './token-counts.js'
+import type { TokenLog } from './token-log.js'
 
 const MAX_ERROR_BODY = 16 * 1024
 /** An end the harness decided on; it is never reported as the socket error it causes. */
@@ -217,7 +218,7 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
 
   record(phase: WireRecord['phase']): WireRecord {
     const reads = this.log.take()
-    const counts = this.#counts(reads.readFrames)
+    const counts = settleCounts(this.#counts(), reads.readFrames)
     return {
       index: this.index,
       phase,
@@ -258,45 +259,25 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     }
   }
 
-  /** The ladder: ids, then usage, then frames. Usage one above the frames is an end token that was never shown. */
-  #counts(readFrames: Uint32Array): { counted: number; spread: Uint32Array | null } {
-    const usage = this.#usage?.completionTokens ?? null
-    if (this.#idTokens > 0) return { counted: this.#idTokens, spread: null }
-    if (usage === null || usage <= 0) return { counted: this.#frameTokens + this.#unknownFrames, spread: null }
-    const hidden = usage - this.log.frames
-    if (this.#unknownFrames === 0 || hidden === 0 || hidden === 1) return { counted: usage, spread: null }
-    return { counted: usage, spread: spreadTokens(readFrames, usage) }
-  }
-
   #endComplete(): void {
-    const lie = this.#usageLie()
+    const lie = impossibleUsage(this.#counts())
     this.end(lie === null ? 'ok' : 'usage-mismatch', lie)
   }
 
-  /** Counts that cannot be: more than asked, none for a stream of tokens, fewer than the ids or frames that came. */
-  #usageLie(): string | null {
-    const completion = this.#usage?.completionTokens ?? null
-    const prompt = this.#usage?.promptTokens ?? null
-    if (prompt !== null && (!Number.isInteger(prompt) || prompt < 1)) return `prompt_tokens ${prompt}`
-    if (completion === null) return null
-    const { frames } = this.log
-    if (!Number.isInteger(completion) || completion < 0) return `completion_tokens ${completion}`
-    if (completion > this.row.outputTokens)
-      return `completion_tokens ${completion}, but max_tokens was ${this.row.outputTokens}`
-    if (this.#idTokens > completion) return `completion_tokens ${completion}, but ${this.#idTokens} token ids came`
-    if (frames > completion + 1) return `completion_tokens ${completion}, but ${frames} frames with tokens came`
-    return null
+  #counts(): StreamCounts {
+    return {
+      usage: this.#usage,
+      ids: this.#idTokens,
+      known: this.#frameTokens,
+      unknownFrames: this.#unknownFrames,
+      frames: this.log.frames,
+      asked: this.row.outputTokens,
+    }
   }
 
   #errorDetail(): string | null {
-    const body = Buffer.concat(this.#errorBody).toString('utf8')
-    if (body === '') return this.#detail ?? `HTTP ${this.#status}, no body`
-    let text: string
-    try {
-      text = errorText(JSON.parse(body))
-    } catch {
-      text = oneLine(body.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' '))
-    }
+    const text = bodyText(Buffer.concat(this.#errorBody).toString('utf8'))
+    if (text === '') return this.#detail ?? `HTTP ${this.#status}, no body`
     return this.#detail === null ? `${this.#status}: ${text}` : `${this.#detail}: ${text}`
   }
 }
