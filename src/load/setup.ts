@@ -2,6 +2,7 @@ import type { PlanRow } from '../result/schema.js'
 import { CLOCK, COUNTER, type WorkerRow, type WorkerSetup } from './messages.js'
 import { apiPath, requestBody } from './openai.js'
 import type { LoadOptions } from './options.js'
+import { saltedPrompts } from './salt.js'
 
 /** Requests read both ways at the start of each worker. */
 const VERIFY_REQUESTS = 4
@@ -74,7 +75,8 @@ function serialiseBodies(options: LoadOptions, salt: string): { bodies: SharedAr
     returnTokenIds: target.returnTokenIds ?? false,
     continuousUsage: target.continuousUsage ?? false,
   }
-  const texts = plan.rows.map((row) => Buffer.from(requestBody(row, scenario, api, salt)))
+  const prompt = saltedPrompts(plan.rows, scenario.cache, salt)
+  const texts = plan.rows.map((row) => Buffer.from(requestBody(row, prompt(row), scenario, api)))
   const bodyOffsets = new Float64Array(texts.length + 1)
   for (const [index, text] of texts.entries()) bodyOffsets[index + 1] = bodyOffsets[index]! + text.length
   const bodies = new SharedArrayBuffer(bodyOffsets[texts.length]!)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { apiPath, requestBody } from '../../src/load/openai.js'
+import { saltedPrompts } from '../../src/load/salt.js'
 import { loadScenario } from '../../src/scenario/load.js'
 import { makePlan } from '../../src/scenario/plan.js'
 import type { CachePolicy } from '../../src/scenario/types.js'
@@ -10,7 +11,8 @@ async function bodies(cache: CachePolicy, salt: string, extra: { source?: string
   const { source = 'chat-cpu', prompt } = extra
   const scenario = loadScenario({ source, overrides: { cache, requests: 12, ...(prompt ? { prompt } : {}) } })
   const plan = await makePlan(scenario, { vocabSize: 32_000 })
-  return { plan, sent: plan.rows.map((row) => JSON.parse(requestBody(row, scenario, ids, salt))) }
+  const prompts = saltedPrompts(plan.rows, cache, salt)
+  return { plan, sent: plan.rows.map((row) => JSON.parse(requestBody(row, prompts(row), scenario, ids))) }
 }
 
 describe('request bodies', () => {
@@ -31,6 +33,7 @@ describe('request bodies', () => {
 
   it('are salted under cold: every prompt another front, lengths as planned, new with each salt, the plan hash the same', async () => {
     const [first, second, again] = [await bodies('cold', 'a'), await bodies('cold', 'b'), await bodies('cold', 'a')]
+    expect(first.sent.every((body) => body.prompt.every(Number.isInteger))).toBe(true)
     expect(second.plan.hash).toBe(first.plan.hash)
     expect(again.sent).toEqual(first.sent)
     const fronts = [...first.sent, ...second.sent].map((body) => body.prompt.slice(0, 4).join())
@@ -60,10 +63,9 @@ describe('request bodies', () => {
     const plan = await makePlan(scenario, { vocabSize: null })
     const options = { ...ids, api: 'chat', returnTokenIds: false } as const
     expect(apiPath('chat')).toBe('chat/completions')
-    const body = JSON.parse(requestBody(plan.rows[0]!, scenario, options, 's'))
+    const body = JSON.parse(requestBody(plan.rows[0]!, plan.rows[0]!.prompt!, scenario, options))
     expect(body.messages).toEqual([{ role: 'user', content: plan.rows[0]!.prompt }])
     expect(body).not.toHaveProperty('prompt')
-    const withIds = await bodies('as-is', 's')
-    expect(() => requestBody(withIds.plan.rows[0]!, scenario, options, 's')).toThrow(/takes text, not token ids/)
+    expect(() => requestBody(plan.rows[0]!, [1, 2], scenario, options)).toThrow(/takes text, not token ids/)
   })
 })
