@@ -56,7 +56,7 @@ function sections(input: ReportInput, charts: ReadonlyMap<string, RenderedChart>
     content.every((part) => part === null) ? null : html`<section id="${id}"><h2>${title}</h2>${content}</section>`
   return html`
 ${section('comparison', 'Comparison', comparisonSection(input))}
-${section('speed', 'Throughput and latency', one('throughput'), one('latency'))}
+${section('speed', 'Throughput and latency', one('throughput'), one('latency'), one('forest'))}
 ${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')))}
 ${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'))}
 ${section('time', 'What happened when', one('timeline'))}

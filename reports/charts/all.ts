@@ -1,6 +1,7 @@
 import type { ReportInput } from '../input.js'
 import type { Chart } from './chart.js'
 import { itlEcdf, ttftEcdf } from './ecdf.js'
+import { forestChart } from './forest.js'
 import { ganttChart } from './gantt.js'
 import { latencyChart } from './latency.js'
 import { lengthsChart } from './lengths.js'
@@ -11,6 +12,7 @@ import { timelineChart } from './timeline.js'
 const CHARTS = [
   throughputChart,
   latencyChart,
+  forestChart,
   ttftEcdf,
   itlEcdf,
   ganttChart,

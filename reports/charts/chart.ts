@@ -76,6 +76,17 @@ export function zoomX(views?: string[]): Record<string, unknown> {
   }
 }
 
+/** Smallest and largest; [0, 0] of nothing. Not Math.max(...values): that overflows the stack at some 100,000. */
+export function extent(values: Iterable<number>): [low: number, high: number] {
+  let low = Number.POSITIVE_INFINITY
+  let high = Number.NEGATIVE_INFINITY
+  for (const value of values) {
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  return low <= high ? [low, high] : [0, 0]
+}
+
 /** Four significant digits: more is noise in a picture, and bytes in a file. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(4))

@@ -4,6 +4,7 @@ import type { ReportInput } from '../input.js'
 import {
   type Chart,
   type ChartSpec,
+  extent,
   FULL_WIDTH,
   type LegendEntry,
   NOT_HIDDEN,
@@ -30,10 +31,8 @@ export function ganttChart(input: ReportInput): Chart | null {
     .map((block) => ({ block, requests: requestPhases(block) }))
     .filter(({ requests }) => requests.length > 0)
   if (blocks.length === 0) return null
-  const endSecs = Math.max(
-    ...blocks.flatMap(({ requests }) =>
-      requests.flatMap((request) => request.segments.map((segment) => segment.endSecs)),
-    ),
+  const [, endSecs] = extent(
+    blocks.flatMap(({ requests }) => requests.flatMap(({ segments }) => segments.map((segment) => segment.endSecs))),
   )
   const names = blocks.map(({ block }) => `gantt-${block.series}`)
   const wasted = blocks.flatMap(({ block }) =>

@@ -1,6 +1,6 @@
 import { counted, formatNumber } from '../format.js'
 import type { ReportInput } from '../input.js'
-import { type Chart, type ChartSpec, rounded, withTheme } from './chart.js'
+import { type Chart, type ChartSpec, extent, rounded, withTheme } from './chart.js'
 
 const BINS = 28
 
@@ -21,8 +21,8 @@ export function lengthsChart({ run, summary }: ReportInput): Chart | null {
     table: {
       head: ['lengths', 'shortest', 'longest'],
       rows: [
-        ['prompt tokens', String(Math.min(...input)), String(Math.max(...input))],
-        ['output tokens', String(Math.min(...output)), String(Math.max(...output))],
+        ['prompt tokens', ...extent(input).map(String)],
+        ['output tokens', ...extent(output).map(String)],
       ],
     },
     spec: withTheme({
@@ -33,8 +33,8 @@ export function lengthsChart({ run, summary }: ReportInput): Chart | null {
 }
 
 function histogram(name: string, values: readonly number[]): ChartSpec {
-  const low = Math.min(...values)
-  const width = Math.max(1, Math.ceil((Math.max(...values) - low + 1) / BINS))
+  const [low, high] = extent(values)
+  const width = Math.max(1, Math.ceil((high - low + 1) / BINS))
   const counts = new Map<number, number>()
   for (const value of values) {
     const bin = Math.floor((value - low) / width)

@@ -1,6 +1,6 @@
 import { formatNumber, formatShare } from '../format.js'
 import type { ReportInput } from '../input.js'
-import { type Chart, type ChartSpec, FULL_WIDTH, targetHue, withTheme, zoomX } from './chart.js'
+import { type Chart, type ChartSpec, extent, FULL_WIDTH, targetHue, withTheme, zoomX } from './chart.js'
 import { type RequestPhases, requestPhases } from './phases.js'
 import { type ShownBlock, shownBlocks } from './shown.js'
 
@@ -14,7 +14,7 @@ export function occupancyChart(input: ReportInput): Chart | null {
     .map((block) => ({ block, slots: assignSlots(requestPhases(block, 'all')) }))
     .filter(({ slots }) => slots.length > 0)
   if (blocks.length === 0) return null
-  const endSecs = Math.max(...blocks.flatMap(({ slots }) => slots.map((row) => row.to)))
+  const [, endSecs] = extent(blocks.flatMap(({ slots }) => slots.map((row) => row.to)))
   const names = blocks.map(({ block }) => `slots-${block.series}`)
   const rows = blocks.map(({ block }) => `${block.name} ${formatNumber(block.metrics?.meanBatchRows ?? null)}`)
   return {
@@ -54,7 +54,7 @@ interface SlotRow {
 }
 
 function panel(block: ShownBlock, values: readonly SlotRow[], name: string, endSecs: number, last: boolean): ChartSpec {
-  const slots = Math.max(...values.map((row) => row.slot)) + 1
+  const slots = extent(values.map((row) => row.slot))[1] + 1
   const every = Math.ceil(slots / MAX_SLOTS)
   const drawn = Math.ceil(slots / every)
   return {

@@ -13,9 +13,9 @@ const ids = (input: ReportInput) => allCharts(input).map((chart) => chart.id)
 
 describe('which charts a run has', () => {
   test('both engines: all of them', () => {
-    const all = ['throughput', 'latency', 'ttft', 'itl', 'gantt', 'occupancy', 'timeline', 'lengths']
+    const all = ['throughput', 'latency', 'forest', 'ttft', 'itl', 'gantt', 'occupancy', 'timeline', 'lengths']
     expect(ids(fixture())).toEqual(all)
-    expect(ids(fixture({ blocksPerTarget: 1, targets: ['paged'] }))).toEqual(all)
+    expect(ids(fixture({ blocksPerTarget: 1, targets: ['paged'] }))).toEqual(all.filter((id) => id !== 'forest'))
   })
 
   test('an external target: those that need no step trace', () => {
@@ -29,6 +29,15 @@ describe('which charts a run has', () => {
     expect(ids(input)).not.toContain('throughput')
     expect(ids(input)).not.toContain('ttft')
     expect(ids(input)).toContain('lengths')
+  })
+
+  test('200,000 requests: no stack overflows', () => {
+    const input = fixture({ targets: ['paged'], blocksPerTarget: 1, steps: false })
+    const { plan, blocks } = input.run
+    input.run.plan = Array.from({ length: 200_000 }, (_, index) => ({ ...plan[index % plan.length]!, index }))
+    const records = blocks[0]!.records
+    blocks[0]!.records = Array.from({ length: 200_000 }, (_, index) => ({ ...records[index % records.length]!, index }))
+    expect(ids(input)).toContain('gantt')
   })
 
   test('no records at all: nothing throws', () => {
@@ -49,6 +58,8 @@ test.each(allCharts(fixture({ gpu: true, targets: ['static', 'paged', 'external'
     expect(svg).toMatch(/^<svg .*<\/svg>$/s)
     expect(svg).not.toMatch(/NaN|undefined|Infinity/)
     expect(svg).not.toMatch(/#(?:000|4c78a8|333|888|ddd)\b/)
+    if (chart.legend.some((entry) => entry.series !== null))
+      expect(JSON.stringify(chart.spec)).toContain('indexof(hidden')
     expect(chart.title.length).toBeGreaterThan(10)
     expect(chart.note.length).toBeGreaterThan(40)
     for (const row of chart.table.rows) expect(row).toHaveLength(chart.table.head.length)
