@@ -67,6 +67,7 @@ run
   .option('--dry-run', 'show plan, order and expected time; run nothing')
   .option('--no-ceilings', 'do not measure the machine’s ceilings first')
   .option('--no-calibrate', 'do not measure first what the client itself adds')
+  .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)
 run.action(async (scenario: string | undefined, options: Record<string, unknown>) => {
@@ -118,6 +119,11 @@ program
   .argument('<runs...>', 'folders of runs')
   .option('--format <form>', 'html, markdown, junit, table or json', 'html')
   .option('-o, --out <file>', 'where to write it (default: in the run’s folder)')
+  .addOption(
+    new Option('--report-data <what>', 'raw data inside the page').choices(['auto', 'summary', 'requests', 'tokens']),
+  )
+  .option('--include-text', 'prompts and answers inside the page')
+  .option('--ascii', 'plain borders and dashes')
   .action(async (runs: string[], options: Record<string, unknown>) => {
     const { reportCommand } = await import('./cli/report.js')
     await reportCommand(runs, options)

@@ -22,6 +22,7 @@ export interface RunRequest {
   calibrate: boolean
   quiet: boolean
   color: boolean
+  ascii: boolean
   print: 'table' | 'json' | 'markdown'
   junit: string | null
 }
@@ -47,6 +48,7 @@ export function parseRunRequest(scenario: string | null, flags: Record<string, u
     calibrate: flags['calibrate'] !== false,
     quiet: flags['quiet'] === true,
     color: flags['color'] !== false && !process.env['NO_COLOR'] && process.stdout.isTTY === true,
+    ascii: flags['ascii'] === true,
     print: flags['json'] ? 'json' : flags['markdown'] ? 'markdown' : 'table',
     junit: (flags['junit'] as string | undefined) ?? null,
   }

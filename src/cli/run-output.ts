@@ -55,7 +55,7 @@ export function printResult(data: RunData, summary: Summary, request: RunRequest
     process.stdout.write(
       renderTerminal(
         { run: data, summary },
-        { color: request.color, ascii: false, width: process.stdout.columns ?? 120 },
+        { color: request.color, ascii: request.ascii, width: process.stdout.columns ?? 120 },
       ),
     )
   process.stderr.write(`\nreport  ${relative(process.cwd(), data.directory)}/report.html\n`)
