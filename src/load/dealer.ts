@@ -26,6 +26,7 @@ export class Dealer {
 
   /** Resolves when every session this worker took has ended. */
   run(startNs: number): Promise<void> {
+    if (this.#stopped) return Promise.resolve()
     return new Promise((resolve) => {
       this.#resolve = resolve
       const { arrival } = this.setup

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import ts from 'typescript'
 
@@ -13,7 +13,9 @@ export function compileSources(): void {
     const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
     const { outputText } = ts.transpileModule(readFileSync(source, 'utf8'), { compilerOptions: options })
     mkdirSync(dirname(target), { recursive: true })
-    writeFileSync(target, outputText)
+    // Another test file may be at it too: whole files only.
+    writeFileSync(`${target}.${process.pid}`, outputText)
+    renameSync(`${target}.${process.pid}`, target)
   }
 }
 

@@ -92,6 +92,17 @@ describe('load generator', () => {
     expect(partial.length).toBeGreaterThan(0)
   })
 
+  it.each([{ concurrency: 2 }, { rate: 50 }])(
+    'sends nothing when it was cancelled before the start: %o',
+    async (load) => {
+      const signal = AbortSignal.abort()
+      const { records, plan } = await run({ ...load, requests: 20 }, { signal })
+      expect(records).toHaveLength(plan.rows.length)
+      expect(new Set(records.map((record) => record.outcome))).toEqual(new Set(['cancelled']))
+      expect(records.every((record) => record.readNs.length === 0)).toBe(true)
+    },
+  )
+
   it('stops sending at the time limit of the measured phase', async () => {
     const { records } = await run({ concurrency: 2, requests: 400, outputTokens: 10, maxSecs: 0.4 })
     const unsent = records.filter((record) => record.outcome === 'not-sent')
