@@ -19,6 +19,7 @@ import { blockOrder, driveBlock } from './run-block.js'
 import type { RunRequest } from './run-options.js'
 import { writeReports } from './run-output.js'
 import type { Machine } from './run-prepare.js'
+import { findTokenizer } from './run-tokenizer.js'
 
 /** What every point of a run shares. */
 export interface RunSetting {
@@ -31,7 +32,8 @@ export interface RunSetting {
 }
 
 /** The plan of one load, checked against the targets' context, exported when asked. */
-export async function planPoint(scenario: Scenario, { machine, request }: RunSetting): Promise<Plan> {
+export async function planPoint(scenario: Scenario, { machine, request, targets }: RunSetting): Promise<Plan> {
+  if (scenario.workload.prompt === 'text') machine.tokenizer ??= await findTokenizer(targets, machine.model, request)
   const tokenizer = machine.tokenizer ? { tokenizer: machine.tokenizer } : {}
   const plan = await makePlan(scenario, { vocabSize: machine.vocabSize, ...tokenizer })
   if (machine.maxModelLen !== null) checkPlanFits(plan.rows, machine.maxModelLen, scenario.name)
