@@ -101,7 +101,6 @@ static __global__ void __launch_bounds__(kDecodeWarps * 32, 2) attention_decode_
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const uint32_t ring = shared_address(shared) + warp * STAGES * stage_bytes;
   const Handover<D> hand(shared + kDecodeWarps * STAGES * stage_bytes, a.heads / a.kv_heads);
-  griddep_launch();
 
   /* Before the wait: only what kn_step_prepare or an upload wrote (device.cuh). */
   Place place;
@@ -110,6 +109,7 @@ static __global__ void __launch_bounds__(kDecodeWarps * 32, 2) attention_decode_
   Loader<D> loader;
   if (!idle) loader.start(a, place, warp);
   griddep_wait();
+  griddep_launch();
   if (idle) return;
   const int count = share.end - share.start;
 #pragma unroll

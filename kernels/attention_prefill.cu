@@ -156,7 +156,6 @@ static __global__ void __launch_bounds__(kPrefillThreads, 2) attention_prefill_k
   constexpr int q_bytes = kTileRows * D * 2, k_bytes = kTileKeys * D * 2;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, kv_head = blockIdx.x % a.kv_heads;
   const uint32_t shared_q = shared_address(shared), ring = shared_q + q_bytes;
-  griddep_launch();
 
   /* Before the wait: only what kn_step_prepare or an upload wrote (device.cuh). */
   __shared__ Tile tile; /* not in registers, which are all taken */
@@ -176,6 +175,7 @@ static __global__ void __launch_bounds__(kPrefillThreads, 2) attention_prefill_k
   int blocks[kSpans];
   ask_blocks(a, table, tile.length, 0, blocks);
   griddep_wait();
+  griddep_launch();
   load_queries<D>(a, tile, kv_head, shared_q);
   if (key_tiles > 0) load_keys<D>(a, kv_head, tile.length, 0, blocks, ring, ring + k_bytes);
   copy_commit();

@@ -5,8 +5,8 @@
  *
  * Programmatic dependent launch (compute capability 9.0 and later): a kernel launched through `launch` may begin once every block of
  * its predecessor on the stream has called griddep_launch() or ended. All blocks of all kernels before it are then on the device, so
- * none can keep another from running. Kernels call griddep_launch() first of all, so that several wait in line with their weights
- * already on the way. Hence the rules:
+ * none can keep another from running. Kernels call griddep_launch() right after griddep_wait(), so that one waits in line, with its
+ * weights already on the way; when several waited, their blocks held back what still ran. Hence the rules:
  *  - every kernel calls griddep_wait() before it touches memory that an earlier kernel writes, and before it writes any. It returns
  *    when the predecessor has ended, which has itself waited: so everything before has ended;
  *  - weights and the metadata of a step (what kn_step_prepare writes, or an upload) may be read before the wait, because the kernels
@@ -131,7 +131,7 @@ static __device__ __forceinline__ void griddep_wait() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-/* Lets the next kernel on the stream be scheduled (it still waits for our end in its own griddep_wait). First thing in a kernel. */
+/* Lets the next kernel on the stream be scheduled (it still waits for our end in its own griddep_wait). */
 static __device__ __forceinline__ void griddep_launch() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

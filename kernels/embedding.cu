@@ -4,8 +4,8 @@
 
 template <int V>
 static __global__ void embedding_kernel(bf16 *out, const bf16 *table, const int32_t *ids, int vocab, int width) {
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const int id = ids[blockIdx.x];
   bf16 *to = out + (long long)blockIdx.x * width;
   const bf16 *from = table + (long long)id * width;

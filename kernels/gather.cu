@@ -3,9 +3,9 @@
 
 template <int V>
 static __global__ void gather_kernel(bf16 *out, const bf16 *in, const int32_t *index, int width) {
-  griddep_launch();
   const bf16 *from = in + (long long)index[blockIdx.x] * width;
   griddep_wait();
+  griddep_launch();
   bf16 *to = out + (long long)blockIdx.x * width;
   for (int i = V * threadIdx.x; i < width; i += V * blockDim.x) {
     float values[V];

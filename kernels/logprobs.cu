@@ -7,8 +7,8 @@ static constexpr int MOST_TOP = 20;
 static __global__ void __launch_bounds__(SELECT_THREADS)
     logprobs_kernel(float *outLogprob, int32_t *outToken, const float *logits, const int32_t *tokens, int vocab, int top) {
   __shared__ SelectShared shared;
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const Row row = {logits + (long long)blockIdx.x * vocab, vocab, 1.0f};
   float *logprob = outLogprob + (long long)blockIdx.x * (1 + top);
   int32_t *token = outToken + (long long)blockIdx.x * (1 + top);

@@ -108,8 +108,8 @@ static __global__ void flush_kernel(const uint4 *memory, size_t count, uint32_t 
 
 /* What stands between two products in a forward pass: one small block, some 2 us. */
 static __global__ void neighbour_kernel() {
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const long long start = clock64();
   while (clock64() - start < 3000) {
   }
@@ -131,8 +131,7 @@ static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *bes
     for (int variant = 0; variant < variants; variant++) candidates.push_back(MatmulChoice{kind, variant, {}});
   };
   add(MatmulKind::Gemv, gemv_variants(device, p));
-  for (unsigned rest = skinny_variants(device, p); rest != 0; rest &= rest - 1)
-    candidates.push_back(MatmulChoice{MatmulKind::Skinny, __builtin_ctz(rest), {}});
+  add(MatmulKind::Skinny, skinny_variants(device, p));
   if (candidates.empty() || matmul.cublaslt == nullptr) add(MatmulKind::Tile, tile_variants(device, p));
   float bestTime = 1e30f;
   for (const MatmulChoice &candidate : candidates) {

@@ -1,7 +1,7 @@
 /* matmul.cuh - what the candidates of kn_matmul share. matmul.cu chooses among them by timing; each has a file:
  *   matmul_cublaslt.cu  cuBLASLt, opened at run time           matmul_gemv.cu    M up to 16, weights straight to registers
  *   matmul_tile.cu      any M, the same bits for every M       matmul_plain.cu   shapes whose rows are not 16-byte aligned
- *   matmul_skinny.cu    M up to 128, weights through shared memory */
+ *   matmul_skinny.cu    M up to 64, weights through shared memory */
 #ifndef PAGEDBENCH_MATMUL_CUH
 #define PAGEDBENCH_MATMUL_CUH
 
@@ -44,7 +44,6 @@ int32_t matmul_create(kn_device *device, const std::string &cublasltPath);
 void matmul_destroy(kn_device *device);
 std::string matmul_library(kn_device *device); /* "path (version)" of cuBLASLt, or empty */
 
-
 /* matmul_cublaslt.cu */
 int32_t cublaslt_open(kn_device *device, const std::string &path);
 std::string cublaslt_name(const CublasLt *lt);
@@ -58,7 +57,7 @@ int32_t gemv_launch(kn_device *device, const MatmulProblem &p, int variant);
 int tile_variants(kn_device *device, const MatmulProblem &p);
 int32_t tile_launch(kn_device *device, const MatmulProblem &p, int variant);
 int32_t plain_launch(kn_device *device, const MatmulProblem &p);
-unsigned skinny_variants(kn_device *device, const MatmulProblem &p); /* bit v: variant v suits */
+int skinny_variants(kn_device *device, const MatmulProblem &p);
 int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant);
 
 #endif

@@ -5,30 +5,14 @@
  * operand registers of mma.m16n8k16 (rows of the weight = rows of the operand, tokens = its columns), without shared memory:
  * a product does not care in which order k is summed, so thread (g, t) loads the 16 bytes at columns 8t .. 8t + 7 of rows g and
  * g + 8 of the weight and of token g, and calls them columns {2t, 2t+1, 2t+8, 2t+9} of two instructions. Several pieces are
- * requested before the first is used; the first ones even before the previous kernel has ended (griddep_wait), and then some of the
- * rest are already brought into the L2 cache. */
-#include <cstdlib>
-
+ * requested before the first is used; the first ones even before the previous kernel has ended (griddep_wait). */
 #include "matmul.cuh"
 #include "mma.cuh"
-
-/* Bytes of weights that all blocks together ask into the L2 cache before the previous kernel has ended. BENCH_MATMUL_AHEAD_MB. */
-static int ahead_bytes() {
-  const char *const megabytes = getenv("BENCH_MATMUL_AHEAD_MB");
-  return (megabytes != nullptr ? atoi(megabytes) : 12) << 20;
-}
-
-/* Asks for `columns` more of a row to come to the L2 cache; nothing when none. */
-static __device__ __forceinline__ void prefetch_row(const bf16 *from, int columns) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  if (columns > 0) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(columns * 2) : "memory");
-#endif
-}
 
 /* WARPS a block, UNROLL pieces of 32 columns requested at once by a warp, TILES of 8 tokens. */
 template <int WARPS, int UNROLL, int TILES, typename Out>
 static __global__ void __launch_bounds__(32 * WARPS, 1024 / (32 * WARPS) / (TILES == 1 ? 1 : 2) + (TILES == 1 ? 0 : 1))
-    gemv_kernel(Out *out, const bf16 *in, const bf16 *weight, const bf16 *bias, int m, int n, int k, int ahead) {
+    gemv_kernel(Out *out, const bf16 *in, const bf16 *weight, const bf16 *bias, int m, int n, int k) {
   __shared__ float partial[WARPS][TILES][8][17];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
   const int firstRow = blockIdx.x * 16;
@@ -52,13 +36,9 @@ static __global__ void __launch_bounds__(32 * WARPS, 1024 / (32 * WARPS) / (TILE
     }
   };
   const int rounds = (k + 32 * WARPS * UNROLL - 1) / (32 * WARPS * UNROLL);
-  griddep_launch();
   request();
-  if (threadIdx.x < 16) {
-    const int from = 32 * WARPS * UNROLL, row = min(firstRow + static_cast<int>(threadIdx.x), n - 1);
-    prefetch_row(weight + (long long)row * k + from, min(ahead, k - from));
-  }
   griddep_wait();
+  griddep_launch();
   for (int round = 0; round < rounds; round++) {
     uint4 c[UNROLL][TILES];
 #pragma unroll
@@ -101,9 +81,7 @@ static __global__ void __launch_bounds__(32 * WARPS, 1024 / (32 * WARPS) / (TILE
 template <int WARPS, int UNROLL, typename Out>
 static int32_t launch_gemv(kn_device *device, const MatmulProblem &p) {
   const auto kernel = p.m <= 8 ? gemv_kernel<WARPS, UNROLL, 1, Out> : gemv_kernel<WARPS, UNROLL, 2, Out>;
-  const int blocks = divide_up(p.n, 16), resident = device->multiprocessors * 1024 / (32 * WARPS);
-  const int ahead = ahead_bytes() / (32 * (blocks < resident ? blocks : resident)) / 8 * 8;
-  return launch(device, "kn_matmul", kernel, blocks, 32 * WARPS, 0, static_cast<Out *>(p.out), p.in, p.weight, p.bias, p.m, p.n, p.k, ahead);
+  return launch(device, "kn_matmul", kernel, divide_up(p.n, 16), 32 * WARPS, 0, static_cast<Out *>(p.out), p.in, p.weight, p.bias, p.m, p.n, p.k);
 }
 template <typename Out>
 static int32_t launch_variant(kn_device *device, const MatmulProblem &p, int variant) {

@@ -4,8 +4,8 @@
 
 template <typename Out>
 static __global__ void __launch_bounds__(256) plain_kernel(Out *out, const bf16 *in, const bf16 *weight, const bf16 *bias, int m, int n, int k) {
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const long long index = blockIdx.x * 8LL + (threadIdx.x >> 5);
   if (index >= (long long)m * n) return;
   const bf16 *x = in + index / n * k, *w = weight + index % n * k;

@@ -1,4 +1,4 @@
-/* matmul_skinny.cu - out [M, N] = in [M, K] * weight[N, K]^T for M up to 128: the products of a decode step.
+/* matmul_skinny.cu - out [M, N] = in [M, K] * weight[N, K]^T for M up to 64: the products of a decode step.
  * Bytes: 2 N K, each weight once; in and out are small. Flops: 2 M N K, at M = 64 a fifth of what the tensor cores could do in
  * that time: bound by bandwidth (8B, o: 33.6 MB, 11.2 us at 3.0 TB/s).
  *
@@ -9,9 +9,10 @@
  * A token's sum is the same for every M of a variant: the cuts depend on N, K and the number of SMs only. */
 #include "matmul.cuh"
 #include "stream_k.cuh"
-#include "warpgroup.cuh"
+#include "tensor_core.cuh"
 
 constexpr int kStep = 64, kUnits = kStep / 8; /* columns of a step; 16-byte units of a row of it */
+constexpr int kSkinnyWarps = 4, kSkinnyThreads = kSkinnyWarps * 32;
 
 static __device__ Arrivals skinny_arrivals;
 
@@ -31,22 +32,22 @@ struct Ring {
 };
 
 /* Step `step` of tile `tile` of the weight to shared memory [ROWS, 64]; zeros beyond N and K. */
-template <int ROWS, int THREADS>
+template <int ROWS>
 static __device__ __forceinline__ void load_weights(const SkinnyArguments &a, int tile, int step, uint32_t stage) {
   const int row = threadIdx.x / kUnits, unit = threadIdx.x % kUnits, column = step * kStep + unit * 8, first = tile * ROWS + row;
   const bf16 *source = a.weight + static_cast<long long>(first) * a.k + column;
 #pragma unroll
-  for (int i = 0; i < ROWS; i += THREADS / kUnits) {
+  for (int i = 0; i < ROWS; i += kSkinnyThreads / kUnits) {
     copy_async_ahead(stage + swizzled(row + i, unit, kUnits), source + static_cast<long long>(i) * a.k, column < a.k && first + i < a.n);
   }
 }
 /* The same columns of the tokens to shared memory [8 * TOKENS, 64]. */
-template <int TOKENS, int THREADS>
+template <int TOKENS>
 static __device__ __forceinline__ void load_tokens(const SkinnyArguments &a, int step, uint32_t stage) {
   const int row = threadIdx.x / kUnits, unit = threadIdx.x % kUnits, column = step * kStep + unit * 8;
 #pragma unroll
-  for (int i = 0; i < TOKENS * 8; i += THREADS / kUnits) {
-    if ((TOKENS * 8) % (THREADS / kUnits) != 0 && row + i >= TOKENS * 8) break;
+  for (int i = 0; i < TOKENS * 8; i += kSkinnyThreads / kUnits) {
+    if (TOKENS * 8 < kSkinnyThreads / kUnits && row >= TOKENS * 8) break;
     copy_async(stage + swizzled(row + i, unit, kUnits), a.in + static_cast<long long>(row + i) * a.k + column, column < a.k && row + i < a.m);
   }
 }
@@ -79,19 +80,9 @@ static __device__ __forceinline__ void multiply_step(float (&sum)[TILES][TOKENS]
   }
 }
 
-/* The same by wgmma: each four warps take 64 rows. */
-template <int TOKENS>
-static __device__ __forceinline__ void multiply_step_warpgroup(float (&sum)[TOKENS][4], uint32_t weights, uint32_t tokens, int warp) {
-  const uint64_t a = operand(weights + (warp >> 2) * 64 * kStep * 2), b = operand(tokens);
-  warpgroup_begin();
-#pragma unroll
-  for (int k = 0; k < kStep / 16; k++) warpgroup_multiply(sum, a + 2 * k, b + 2 * k);
-  warpgroup_end();
-}
-
 template <int TILES, int TOKENS>
 static __device__ __forceinline__ float4 *partial_of(const SkinnyArguments &a, int slot) {
-  return a.partials + static_cast<long long>(slot) * blockDim.x * TILES * TOKENS + threadIdx.x;
+  return a.partials + static_cast<long long>(slot) * kSkinnyThreads * TILES * TOKENS + threadIdx.x;
 }
 
 template <int TILES, int TOKENS>
@@ -100,7 +91,7 @@ static __device__ __forceinline__ void store_sums(const SkinnyArguments &a, cons
   for (int i = 0; i < TILES; i++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int row = ((tile * static_cast<int>(blockDim.x >> 5) + warp) * TILES + i) * 16 + half * 8 + (lane >> 2);
+      const int row = ((tile * kSkinnyWarps + warp) * TILES + i) * 16 + half * 8 + (lane >> 2);
       if (row >= a.n) continue;
       const float bias = a.bias != nullptr ? __bfloat162float(a.bias[row]) : 0;
 #pragma unroll
@@ -129,7 +120,7 @@ static __device__ __forceinline__ void end_tile(const SkinnyArguments &a, float 
     for (int i = 0; i < TILES; i++)
 #pragma unroll
       for (int j = 0; j < TOKENS; j++)
-        __stcg(partial + (i * TOKENS + j) * blockDim.x, make_float4(sum[i][j][0], sum[i][j][1], sum[i][j][2], sum[i][j][3]));
+        __stcg(partial + (i * TOKENS + j) * kSkinnyThreads, make_float4(sum[i][j][0], sum[i][j][1], sum[i][j][2], sum[i][j][3]));
     __threadfence();
     writes = arrives_last(skinny_arrivals, first, last);
     if (writes) {
@@ -145,7 +136,7 @@ static __device__ __forceinline__ void end_tile(const SkinnyArguments &a, float 
         for (int i = 0; i < TILES; i++)
 #pragma unroll
           for (int j = 0; j < TOKENS; j++) {
-            const float4 v = __ldcg(other + (i * TOKENS + j) * blockDim.x);
+            const float4 v = __ldcg(other + (i * TOKENS + j) * kSkinnyThreads);
             sum[i][j][0] += v.x;
             sum[i][j][1] += v.y;
             sum[i][j][2] += v.z;
@@ -163,17 +154,15 @@ static __device__ __forceinline__ void end_tile(const SkinnyArguments &a, float 
       for (int e = 0; e < 4; e++) sum[i][j][e] = 0;
 }
 
-/* ROWS of the weight a tile, each warp an equal part. TOKENS: eights of tokens, at least M / 8. WGMMA: multiplies by warpgroups, 16
- * rows a warp; then one block fills an SM. */
-template <int ROWS, int TOKENS, int STAGES, int WARPS, bool WGMMA>
-static __global__ void __launch_bounds__(WARPS * 32, WGMMA ? 1 : 2) skinny_kernel(const __grid_constant__ SkinnyArguments a) {
+/* ROWS of the weight a tile: 64 or 128, each of 4 warps a quarter. TOKENS: eights of tokens, at least M / 8. */
+template <int ROWS, int TOKENS, int STAGES>
+static __global__ void __launch_bounds__(kSkinnyThreads, 2) skinny_kernel(const __grid_constant__ SkinnyArguments a) {
   DYNAMIC_SHARED(shared);
   using Stages = Ring<ROWS, TOKENS, STAGES>;
-  constexpr int tiles = ROWS / (16 * WARPS), threads = WARPS * 32;
-  static_assert(!WGMMA || tiles == 1, "a warpgroup multiplies 64 rows");
+  constexpr int tiles = ROWS / (16 * kSkinnyWarps);
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int start = range_start(blockIdx.x, a.pieces, gridDim.x), count = range_start(blockIdx.x + 1, a.pieces, gridDim.x) - start;
-  const uint32_t ring = WGMMA ? (shared_address(shared) + 1023) & ~1023u : shared_address(shared);
+  const uint32_t ring = shared_address(shared);
   int tile = start / a.steps, step = start % a.steps;
 
   int load_tile = tile, load_step = step;
@@ -185,14 +174,14 @@ static __global__ void __launch_bounds__(WARPS * 32, WGMMA ? 1 : 2) skinny_kerne
   };
 #pragma unroll
   for (int i = 0; i < STAGES - 1; i++) {
-    if (i < count) load_weights<ROWS, threads>(a, load_tile, load_step, ring + i * Stages::stage_bytes);
+    if (i < count) load_weights<ROWS>(a, load_tile, load_step, ring + i * Stages::stage_bytes);
     next_load();
   }
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
 #pragma unroll
   for (int i = 0; i < STAGES - 1; i++) {
-    if (i < count) load_tokens<TOKENS, threads>(a, (step + i) % a.steps, ring + i * Stages::stage_bytes + Stages::weight_bytes);
+    if (i < count) load_tokens<TOKENS>(a, (step + i) % a.steps, ring + i * Stages::stage_bytes + Stages::weight_bytes);
     copy_commit();
   }
 
@@ -200,18 +189,16 @@ static __global__ void __launch_bounds__(WARPS * 32, WGMMA ? 1 : 2) skinny_kerne
   int stage = 0, load_stage = STAGES - 1;
   for (int i = 0; i < count; i++) {
     copy_wait<STAGES - 2>();
-    if constexpr (WGMMA) operand_fence();
     __syncthreads(); /* step i is here, and nobody reads step i - 1 any more */
     if (i + STAGES - 1 < count) {
       const uint32_t to = ring + load_stage * Stages::stage_bytes;
-      load_weights<ROWS, threads>(a, load_tile, load_step, to);
-      load_tokens<TOKENS, threads>(a, load_step, to + Stages::weight_bytes);
+      load_weights<ROWS>(a, load_tile, load_step, to);
+      load_tokens<TOKENS>(a, load_step, to + Stages::weight_bytes);
       next_load();
     }
     copy_commit();
     const uint32_t from = ring + stage * Stages::stage_bytes;
-    if constexpr (WGMMA) multiply_step_warpgroup(sum[0], from, from + Stages::weight_bytes, warp);
-    else multiply_step<tiles, TOKENS>(sum, from, from + Stages::weight_bytes, warp, lane);
+    multiply_step<tiles, TOKENS>(sum, from, from + Stages::weight_bytes, warp, lane);
     stage = stage + 1 == STAGES ? 0 : stage + 1;
     load_stage = load_stage + 1 == STAGES ? 0 : load_stage + 1;
     if (++step == a.steps || i + 1 == count) {
@@ -223,10 +210,10 @@ static __global__ void __launch_bounds__(WARPS * 32, WGMMA ? 1 : 2) skinny_kerne
 }
 
 /* The launch of one variant, or only its fitness (dry). */
-template <int ROWS, int TOKENS, int STAGES, int WARPS, bool WGMMA>
+template <int ROWS, int TOKENS, int STAGES>
 static int32_t launch_skinny(kn_device *device, const MatmulProblem &p, bool dry) {
-  const size_t bytes = Ring<ROWS, TOKENS, STAGES>::bytes + (WGMMA ? 1024 : 0), reserved = 1024 + 128;
-  const int fitting = WGMMA ? 1 : static_cast<int>(device->properties.sharedMemPerMultiprocessor / (bytes + reserved));
+  const size_t bytes = Ring<ROWS, TOKENS, STAGES>::bytes, reserved = 1024 + 128;
+  const int fitting = static_cast<int>(device->properties.sharedMemPerMultiprocessor / (bytes + reserved));
   const int steps = divide_up(p.k, kStep), pieces = divide_up(p.n, ROWS) * steps;
   int blocks = device->multiprocessors * (fitting > 3 ? 3 : fitting);
   if (blocks > kRangesMax) blocks = kRangesMax;
@@ -236,45 +223,23 @@ static int32_t launch_skinny(kn_device *device, const MatmulProblem &p, bool dry
     return dry ? KN_UNSUPPORTED : fail(device, KN_UNSUPPORTED, "kn_matmul: the skinny kernel needs %zu bytes of workspace, %zu of shared memory", partials, bytes);
   if (dry) return KN_OK;
   const SkinnyArguments a{p.out, p.in, p.weight, p.bias, static_cast<float4 *>(device->matmul->workspace), p.m, p.n, p.k, steps, pieces, p.f32};
-  return launch(device, "kn_matmul (skinny)", skinny_kernel<ROWS, TOKENS, STAGES, WARPS, WGMMA>, dim3(blocks), dim3(WARPS * 32), bytes, a);
+  return launch(device, "kn_matmul (skinny)", skinny_kernel<ROWS, TOKENS, STAGES>, dim3(blocks), dim3(kSkinnyThreads), bytes, a);
 }
 
 template <int ROWS>
 static int32_t launch_rows(kn_device *device, const MatmulProblem &p, bool dry) {
-  if (p.m <= 8) return launch_skinny<ROWS, 1, ROWS == 128 ? 5 : 8, 4, false>(device, p, dry);
-  if (p.m <= 16) return launch_skinny<ROWS, 2, ROWS == 128 ? 5 : 7, 4, false>(device, p, dry);
-  if (p.m <= 32) return launch_skinny<ROWS, 4, ROWS == 128 ? 4 : 6, 4, false>(device, p, dry);
-  return launch_skinny<ROWS, 8, ROWS == 128 ? 4 : 6, 4, false>(device, p, dry);
-}
-/* As many stages as fit an SM's shared memory. */
-template <int ROWS>
-static int32_t launch_warpgroup(kn_device *device, const MatmulProblem &p, bool dry) {
-  constexpr int room = 220 * 1024, warps = ROWS / 16, weights = ROWS * 128;
-  if (p.m <= 8) return launch_skinny<ROWS, 1, room / (weights + 1024), warps, true>(device, p, dry);
-  if (p.m <= 16) return launch_skinny<ROWS, 2, room / (weights + 2048), warps, true>(device, p, dry);
-  if (p.m <= 32) return launch_skinny<ROWS, 4, room / (weights + 4096), warps, true>(device, p, dry);
-  if (p.m <= 64) return launch_skinny<ROWS, 8, room / (weights + 8192), warps, true>(device, p, dry);
-  return launch_skinny<ROWS, 16, room / (weights + 16384), warps, true>(device, p, dry);
+  if (p.m <= 8) return launch_skinny<ROWS, 1, ROWS == 128 ? 5 : 8>(device, p, dry);
+  if (p.m <= 16) return launch_skinny<ROWS, 2, ROWS == 128 ? 5 : 7>(device, p, dry);
+  if (p.m <= 32) return launch_skinny<ROWS, 4, ROWS == 128 ? 4 : 6>(device, p, dry);
+  return launch_skinny<ROWS, 8, ROWS == 128 ? 4 : 6>(device, p, dry);
 }
 
-/* Variant 0: tiles of 128 weight rows, two blocks an SM; 1: 64 rows, up to three. Variants of compute capability 9.0, one block an
- * SM: 2: 128 rows, 3: 256 rows. Above 64 tokens only those. */
-static bool fits_variant(kn_device *device, const MatmulProblem &p, int variant) {
-  if (p.m < 1 || p.m > 128 || p.k % 8 != 0 || device->matmul == nullptr) return false;
-  if (variant >= 2) return device->capability == 90 && (variant == 2 ? launch_warpgroup<128>(device, p, true) : launch_warpgroup<256>(device, p, true)) == KN_OK;
-  return p.m <= 64 && (variant == 0 ? launch_rows<128>(device, p, true) : launch_rows<64>(device, p, true)) == KN_OK;
-}
-unsigned skinny_variants(kn_device *device, const MatmulProblem &p) {
-  unsigned fitting = 0;
-  for (int variant = 0; variant < 4; variant++) fitting |= static_cast<unsigned>(fits_variant(device, p, variant)) << variant;
-  return fitting;
+/* Variant 0: tiles of 128 weight rows, two blocks an SM; variant 1: 64 rows, up to three. */
+int skinny_variants(kn_device *device, const MatmulProblem &p) {
+  if (p.m < 1 || p.m > 64 || p.k % 8 != 0 || device->matmul == nullptr) return 0;
+  return launch_rows<128>(device, p, true) == KN_OK && launch_rows<64>(device, p, true) == KN_OK ? 2 : 0;
 }
 
 int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant) {
-  switch (variant) {
-    case 0: return launch_rows<128>(device, p, false);
-    case 1: return launch_rows<64>(device, p, false);
-    case 2: return launch_warpgroup<128>(device, p, false);
-    default: return launch_warpgroup<256>(device, p, false);
-  }
+  return variant == 0 ? launch_rows<128>(device, p, false) : launch_rows<64>(device, p, false);
 }

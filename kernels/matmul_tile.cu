@@ -41,8 +41,8 @@ static __global__ void __launch_bounds__(256)
 
   for (int s = 0; s < STAGES - 1; s++)
     if (s < slices) load_weight(s);
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   for (int s = 0; s < STAGES - 1; s++) {
     if (s < slices) load_in(s);
     copy_commit();

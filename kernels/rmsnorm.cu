@@ -17,8 +17,8 @@ static __global__ void __launch_bounds__(V == 8 ? 512 : 1024)
     const int i = V * (threadIdx.x + c * blockDim.x);
     if (early && i < width) load_values<V>(weight + i, scale[c]);
   }
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   float sum = 0.0f;
 #pragma unroll
   for (int c = 0; c < C; c++) {
@@ -83,8 +83,8 @@ extern "C" int32_t kn_add_rmsnorm(kn_device *device, kn_addr out, kn_addr residu
 /* residual += in, 6 bytes an element. */
 template <int V>
 static __global__ void add_kernel(bf16 *residual, const bf16 *in, long long count) {
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const long long i = V * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
   if (i >= count) return;
   float a[V], b[V];

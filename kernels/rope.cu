@@ -23,7 +23,6 @@ static __device__ __forceinline__ void load_rotation(const float *cosines, const
 
 template <bool ROTATE, bool STORE>
 static __global__ void __launch_bounds__(128) rope_kernel(const RopeArguments a) {
-  griddep_launch();
   const int half = a.headDim / 2, perHead = half / 8;
   const int firstHead = ROTATE ? 0 : a.heads, lastHead = a.heads + a.kvHeads + (STORE ? a.kvHeads : 0);
   const int perToken = (lastHead - firstHead) * perHead;
@@ -40,6 +39,7 @@ static __global__ void __launch_bounds__(128) rope_kernel(const RopeArguments a)
   }
   if (STORE && valid && head >= a.heads) slot = a.kvSlot[token];
   griddep_wait();
+  griddep_launch();
   if (!valid) return;
   bf16 *low = a.qkv + ((long long)token * (a.heads + 2 * a.kvHeads) + head) * a.headDim + i, *high = low + half;
   float x[8], y[8];

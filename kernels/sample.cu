@@ -59,8 +59,8 @@ static __device__ void penalise(float *logits, int vocab, const int32_t *state, 
 
 static __global__ void __launch_bounds__(SELECT_THREADS) rule_kernel(const SampleArguments a) {
   __shared__ SelectShared shared;
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   int slot, position;
   const int32_t *state = slot_of(a, blockIdx.x, slot, position);
   float *logits = a.logits + (long long)blockIdx.x * a.vocab;
@@ -109,8 +109,8 @@ static __global__ void __launch_bounds__(SELECT_THREADS) rule_kernel(const Sampl
 
 static __global__ void __launch_bounds__(256) score_kernel(const SampleArguments a) {
   __shared__ unsigned long long parts[8];
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const int sample = blockIdx.y, part = (a.vocab + a.chunks - 1) / a.chunks, length = (part + 3) / 4 * 4, first = blockIdx.x * length;
   const Rule rule = a.rules != nullptr ? a.rules[sample] : Rule{};
   float best = -INFINITY;
@@ -149,8 +149,8 @@ static __global__ void __launch_bounds__(256) score_kernel(const SampleArguments
 
 /* A warp a row. A row without any finite logit yields token 0. */
 static __global__ void __launch_bounds__(32) finish_kernel(const SampleArguments a) {
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   unsigned long long key = ~0ull;
   for (int i = threadIdx.x; i < a.chunks; i += 32) key = min(key, a.best[(long long)blockIdx.x * a.chunks + i]);
 #pragma unroll

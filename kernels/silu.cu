@@ -8,8 +8,8 @@ static __device__ __forceinline__ float silu(float x) { return x / (1.0f + __exp
 
 template <int V, int PART>
 static __global__ void __launch_bounds__(256) silu_kernel(bf16 *out, const bf16 *gateUp, unsigned width, long long count) {
-  griddep_launch();
   griddep_wait();
+  griddep_launch();
   const long long i = V * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
   if (i >= count) return;
   const long long row = i / width;
