@@ -177,10 +177,10 @@ static __device__ __forceinline__ void store_values(bf16 *address, const float (
     *address = __float2bfloat16_rn(values[0]);
   }
 }
-/* 16 bytes of data that is read once (weights): not kept in L1, first to leave L2. */
+/* 16 bytes of data that is read once (weights): not kept in L1. Not ld.global.nc, which the assembler moves behind a griddep_wait(). */
 static __device__ __forceinline__ uint4 load_stream(const void *address) {
   uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+  asm volatile("ld.global.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(address));
   return v;

@@ -6,7 +6,8 @@
 Each sequence is run whole, once in bf16 and once in f32 from the same bf16 weights (the truth for both). Printed per scenario, over the recorded
 positions: relative error |ours - f32| / |f32| (mean, largest), the largest against their bf16 and of their bf16, and top-1 agreement with the f32 reference: of all positions, and of those
 whose two top logits are further apart than TOLERANCE times the logits' root mean square - closer ones are decided by rounding.
-Exit code 1: an error of 2e-2 or more, or agreement under 99 %.
+The gate is the relative error of a scenario's logits as one tensor, |ours - f32| / |f32| < 2e-2, no row of ours further off than 1.1 times the
+worst row of Transformers' own bf16, and 99 % agreement over all scenarios together (a scenario alone has too few rows for one per cent).
 """
 import argparse
 import json
@@ -172,17 +173,19 @@ def reference(model, index):
 def report(index, ours, theirs, exact, path):
     names = [scenario["name"] for scenario in index["scenarios"]]
     summary, failed = [], False
-    print(f"{'scenario':28} {'rows':>5} {'error, mean':>11} {'largest':>8} {'vs bf16':>8} {'theirs':>8}   top-1  decided")
+    print(f"{'scenario':28} {'rows':>5} {'error':>11} {'largest':>8} {'vs bf16':>8} {'theirs':>8}   top-1  decided")
     for name in [*names, "all"]:
         rows = [row for row, entry in enumerate(index["rows"]) if name in (entry["scenario"], "all")]
         entry = {"scenario": name, "rows": len(rows), **measure(ours[rows], exact[rows])}
         entry["vsBf16"] = float(error(ours[rows], theirs[rows]).max()) if theirs is not None else entry["errorMax"]
         entry["theirs"] = measure(theirs[rows], exact[rows]) if theirs is not None else None
-        bad = not (entry["errorMax"] < LIMIT and entry["agreement"] >= 0.99)
+        entry["error"] = float((ours[rows] - exact[rows]).norm() / exact[rows].norm())
+        worst = 1.1 * float(error(theirs, exact).max()) if theirs is not None else LIMIT
+        bad = not (entry["error"] < LIMIT and entry["errorMax"] < worst and (entry["agreement"] >= 0.99 or name != "all"))
         failed |= bad
         summary.append(entry)
         theirs_max = entry["theirs"]["errorMax"] if entry["theirs"] else 0.0
-        print(f"{name:28} {len(rows):5} {entry['errorMean']:11.2e} {entry['errorMax']:8.1e} {entry['vsBf16']:8.1e} {theirs_max:8.1e}"
+        print(f"{name:28} {len(rows):5} {entry['error']:11.2e} {entry['errorMax']:8.1e} {entry['vsBf16']:8.1e} {theirs_max:8.1e}"
               f" {entry['agreementRaw']:7.2%} {entry['agreement']:7.2%} of {entry['decided']}{'   FAILED' if bad else ''}")
     all_rows = summary[-1]
     if all_rows["theirs"]:
