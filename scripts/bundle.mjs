@@ -26,7 +26,7 @@ if (!flags['no-build']) {
 rmSync(stage, { recursive: true, force: true })
 mkdirSync(join(stage, 'build'), { recursive: true })
 step('copying', () => {
-  for (const name of ['bench', 'package.json', 'scripts/gpu.sh', 'scenarios', 'README.md', 'LICENSE'])
+  for (const name of ['bench', 'package.json', 'scripts/gpu.sh', 'test/peers/transformers.py', 'scenarios', 'README.md', 'LICENSE'])
     if (existsSync(join(root, name))) cpSync(join(root, name), join(stage, name), { recursive: true })
   cpSync(join(root, 'test', 'gpu'), join(stage, 'test', 'gpu'), { recursive: true, filter: (path) => !path.endsWith('__pycache__') })
   cpSync(join(root, 'dist'), join(stage, 'dist'), { recursive: true, filter: (path) => !/\.(map|tsbuildinfo)$/.test(path) })
