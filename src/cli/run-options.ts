@@ -54,15 +54,26 @@ export function parseRunRequest(scenario: string | null, flags: Record<string, u
   }
 }
 
+/** '48' is a number of requests, '10x' ten times the concurrency. */
+function count(text: string | undefined): number | string | undefined {
+  if (text === undefined || /^\d+(\.\d+)?x$/.test(text)) return text
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new Failure(
+    'usage',
+    `'${text}' is not a number of requests`,
+    "for example 200, or '10x' for ten times the concurrency",
+  )
+}
+
 /** Only the flags that were given: the scenario's own values stay otherwise. */
 function overridesOf(flags: Record<string, unknown>): ScenarioOverrides {
-  const overrides: ScenarioOverrides = {
+  const overrides: Record<keyof ScenarioOverrides, unknown> = {
     concurrency: flags['concurrency'] as number,
     rate: (flags['rate'] ?? flags['requestRate']) as number,
     arrivals: flags['arrivals'] as ArrivalProcess,
     burstiness: flags['burstiness'] as number,
-    requests: (flags['requests'] ?? flags['numPrompts']) as string,
-    warmupRequests: flags['warmup'] as string,
+    requests: count((flags['requests'] ?? flags['numPrompts']) as string | undefined),
+    warmupRequests: count(flags['warmup'] as string | undefined),
     maxSecs: flags['duration'] as number,
     inputTokens: flags['inputLen'] as number,
     outputTokens: flags['outputLen'] as number,

@@ -95,9 +95,10 @@ function sampleLoop(options: SamplerOptions): void {
     clearInterval(timer)
     sample()
     port.postMessage({ samples: batch })
-    port.postMessage({ last: { ...info, absent: { ...absent } } })
+    // Closed before the last message: the main thread ends this thread on it, and a thread must not end inside a native call.
     gpu.gpm?.close()
     gpu.nvml?.close()
+    port.postMessage({ last: { ...info, absent: { ...absent } } })
   })
 }
 

@@ -34,6 +34,16 @@ describe('bad usage', () => {
     expect(status).toBe(2)
     expect(stderr).toMatch(/'many'/)
   })
+  it('takes a number of requests or a multiple, and refuses anything else', () => {
+    const { status, stderr } = bench('run', 'smoke', '-n', 'lots')
+    expect(status).toBe(2)
+    expect(stderr).toMatch(/'lots'/)
+    for (const [asked, planned] of [
+      ['24', '24 requests'],
+      ['3x', '12 requests'],
+    ])
+      expect(bench('run', 'smoke', '-m', 'tiny', '-n', asked!, '--dry-run').stdout).toContain(planned)
+  })
   it('refuses a closed and an open loop at once', () => {
     const { status, stderr } = bench('run', '--concurrency', '4', '--rate', '2')
     expect(status).toBe(2)
