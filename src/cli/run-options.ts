@@ -67,7 +67,7 @@ function count(text: string | undefined): number | string | undefined {
 
 /** Only the flags that were given: the scenario's own values stay otherwise. */
 function overridesOf(flags: Record<string, unknown>): ScenarioOverrides {
-  const overrides: Record<keyof ScenarioOverrides, unknown> = {
+  const overrides: Partial<Record<keyof ScenarioOverrides, unknown>> = {
     concurrency: flags['concurrency'] as number,
     rate: (flags['rate'] ?? flags['requestRate']) as number,
     arrivals: flags['arrivals'] as ArrivalProcess,
