@@ -271,3 +271,16 @@ function poisoned(texts: readonly string[]): ReportInput {
   }
   return input
 }
+
+/** The page that a real `bench run` has just written: .ci/run names it in BENCH_REPORT; alone, the tests above stand in for it. */
+const written = process.env['BENCH_REPORT']
+describe.runIf(written !== undefined)('the report of the default run', () => {
+  test('opens without a network request or a console error, and every chart comes alive', async () => {
+    const url = pathToFileURL(written!).href
+    await browser.open(url)
+    expect(await browser.evaluate<number>(`document.querySelectorAll('figure svg').length`)).toBeGreaterThan(6)
+    expect(await hydrateAll()).toBeGreaterThan(6)
+    expect(await browser.evaluate<string>(`document.querySelector('h1').textContent`)).toMatch(/paged gives \d/)
+    expect(complaints(url)).toEqual([])
+  })
+})
