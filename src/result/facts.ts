@@ -21,8 +21,10 @@ export function blockFacts(input: FactInput): BlockFacts {
   const measured = data.records.filter((record) => record.phase === 'measure')
   const openLoop = scenario.load.arrival.kind !== 'closed'
   const rates = openLoop ? arrivalRates(plan, measured) : { asked: null, achieved: null }
+  // A worker without a stream lives for a moment and says nothing of the load (its loop was "busy" all its life).
+  const loaded = data.health.filter((health) => health.socketsOpened > 0)
   const worst = (pick: (health: BlockData['health'][number]) => number) =>
-    data.health.length === 0 ? null : Math.max(...data.health.map(pick))
+    loaded.length === 0 ? null : Math.max(...loaded.map(pick))
   const enforced = scenario.workload.enforce === 'ignore_eos'
   return {
     windowSecs: metrics.window.secs,

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { blockFacts, type FactInput } from '../../src/result/facts.js'
+import { loadScenario } from '../../src/scenario/load.js'
+import { fixture } from '../reports/fixture.js'
+
+/** The facts of a simulated block, with a change to what its load workers reported. */
+function facts(change: (health: FactInput['data']['health']) => FactInput['data']['health']) {
+  const { run, summary } = fixture({ blocksPerTarget: 1 })
+  const data = run.blocks[0]!
+  return blockFacts({
+    data: { ...data, health: change(data.health) },
+    plan: run.plan,
+    scenario: loadScenario({ source: 'chat-cpu' }),
+    target: run.manifest.targets.find((target) => target.name === data.manifest.target)!,
+    metrics: summary.blocks[0]!,
+    telemetry: null,
+    calibrated: true,
+    steady: { trendPercent: 0, inFlightGrowing: false },
+  })
+}
+
+test('a load worker without a stream says nothing of the client', () => {
+  const idle = { socketsOpened: 0, eventLoopUtilization: 1, eventLoopDelayP99Ms: 99 }
+  const before = facts((health) => health)
+  const after = facts((health) => [...health, { ...health[0]!, ...idle }])
+  expect(before.eventLoopUtilization).not.toBeNull()
+  expect(after.eventLoopUtilization).toBe(before.eventLoopUtilization)
+  expect(after.eventLoopDelayP99Ms).toBe(before.eventLoopDelayP99Ms)
+})
+
+test('the busiest worker with streams counts', () => {
+  expect(
+    facts((health) => [...health, { ...health[0]!, socketsOpened: 4, eventLoopUtilization: 0.97 }])
+      .eventLoopUtilization,
+  ).toBe(0.97)
+})
