@@ -60,7 +60,7 @@ def build(index, device, dtype):
     torch.set_default_dtype(torch.float32)
     model.eval()
     check_frequencies(model, config)
-    scale, residual = 0.02, 0.02 / math.sqrt(2 * config["layers"])
+    scale, residual = 0.02, 0.5 * 0.02 / math.sqrt(2 * config["layers"])
     stream = 0
 
     def stream_seed():
@@ -75,7 +75,7 @@ def build(index, device, dtype):
             part.copy_(matrix[at : at + part.shape[0]])
             at += part.shape[0]
 
-    fill([model.model.embed_tokens.weight], scale)
+    fill([model.model.embed_tokens.weight], 1.0)
     for layer in model.model.layers:
         attention, mlp = layer.self_attn, layer.mlp
         projections = [attention.q_proj, attention.k_proj, attention.v_proj]

@@ -120,7 +120,7 @@ def run_static(model, rows, flags):
     return records
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: the manager's own thread resets tensors made here
 def run_continuous(model, rows, flags):
     generation = GenerationConfig(max_new_tokens=max(row["outputTokens"] for row in rows), do_sample=False, eos_token_id=-1, pad_token_id=0)
     sent, times, done, waiting = {}, {}, set(), list(range(len(rows)))
