@@ -64,7 +64,16 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
     ),
     row('add_rmsnorm', 4 * tokens * d * x + d * w, () => {
       const width = tokens * d * x
-      kernels.addRmsnorm(pool.output(width), pool.output(width), pool.input(width), pool.input(d * w), tokens, d, 1e-5)
+      kernels.addRmsnorm(
+        pool.output(width),
+        pool.output(width),
+        pool.input(width),
+        pool.input(width),
+        pool.input(d * w),
+        tokens,
+        d,
+        1e-5,
+      )
     }),
     matmul('matmul qkv', qkv, d, x, out),
     row('rope_store', tokens * (qkv * x + h * headDim * x + 2 * g * headDim * w), () => {

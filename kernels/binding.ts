@@ -7,6 +7,9 @@ import koffi from 'koffi'
  */
 export type Address = number
 
+/** KN_ABI_VERSION of kernels.h. */
+const ABI_VERSION = 2
+
 export const KERNEL_STATUS = {
   0: 'KN_OK',
   1: 'KN_INVALID_ARGUMENT',
@@ -118,9 +121,11 @@ const SIGNATURES = {
   step_prepare: 'a a a a a a a a i i i i i i i i i',
   embedding: 'a a a i i i',
   rmsnorm: 'a a a i i f',
-  add_rmsnorm: 'a a a a i i f',
+  add_rmsnorm: 'a a a a a i i f',
   add: 'a a i i',
   matmul: 'a a a a i i i i',
+  attention_input: 'a a a a a a f a a a a a a d i i i i i i',
+  mlp_input: 'a a a a a a a f a i i i',
   rope_store: 'a a a a a d i i i i i',
   rope: 'a a a i i i i',
   kv_store: 'a a a d i i i i i',
@@ -171,7 +176,8 @@ export class Kernels {
   ) {
     const library = koffi.load(path)
     const version = library.func('int32_t kn_abi_version(void)')() as number
-    if (version !== 1) throw new Error(`${path}: kernel ABI ${version}, expected 1; rebuild the kernels`)
+    if (version !== ABI_VERSION)
+      throw new Error(`${path}: kernel ABI ${version}, expected ${ABI_VERSION}; rebuild the kernels`)
     this.#lastError = library.func('int32_t kn_last_error(uint64_t device, _Out_ char *text, int32_t size)') as Call
     this.#destroy = library.func('int32_t kn_device_destroy(uint64_t device)') as Call
     const create = library.func('int32_t kn_device_create(const char *options, _Out_ uint64_t *device)') as Call
@@ -329,6 +335,7 @@ export class Kernels {
   addRmsnorm(
     ...args: [
       out: Address,
+      residualOut: Address,
       residual: Address,
       input: Address,
       weight: Address,
@@ -356,6 +363,51 @@ export class Kernels {
     ]
   ): void {
     this.#run('matmul', ...args)
+  }
+  /** branch 0: none. bias 0: none. */
+  attentionInput(
+    ...args: [
+      qkv: Address,
+      residualOut: Address,
+      normed: Address,
+      residual: Address,
+      branch: Address,
+      norm: Address,
+      eps: number,
+      weight: Address,
+      bias: Address,
+      positions: Address,
+      kvSlot: Address,
+      rope: Address,
+      kv: Address,
+      blockStride: number,
+      blockSize: number,
+      tokens: number,
+      width: number,
+      heads: number,
+      kvHeads: number,
+      headDim: number,
+    ]
+  ): void {
+    this.#run('attention_input', ...args)
+  }
+  mlpInput(
+    ...args: [
+      gated: Address,
+      residualOut: Address,
+      normed: Address,
+      gateUp: Address,
+      residual: Address,
+      branch: Address,
+      norm: Address,
+      eps: number,
+      weight: Address,
+      tokens: number,
+      width: number,
+      inner: number,
+    ]
+  ): void {
+    this.#run('mlp_input', ...args)
   }
   ropeStore(
     ...args: [

@@ -49,7 +49,7 @@ bool parse(int count, char **arguments, check::Options &options) {
 std::vector<check::Suite> suites(const std::string &only) {
   std::vector<check::Suite> chosen;
   for (const auto *part : {&check::row_suites(), &check::matmul_suites(), &check::rope_suites(), &check::attention_suites(),
-                           &check::sample_suites(), &check::step_suites(), &check::graph_suites()}) {
+                           &check::layer_suites(), &check::sample_suites(), &check::step_suites(), &check::graph_suites()}) {
     for (const check::Suite &suite : *part) {
       if (only.empty() || only == suite.op) chosen.push_back(suite);
     }

@@ -16,7 +16,7 @@
           X(event_record) X(event_query) X(event_wait) X(event_elapsed) X(synchronize) X(graph_begin) X(graph_end) X(graph_launch) \
               X(graph_destroy) X(weight_bytes) X(weight_load) X(weight_random) X(vector_load) X(step_prepare) X(embedding)         \
                   X(rmsnorm) X(add_rmsnorm) X(add) X(matmul) X(rope_store) X(rope) X(kv_store) X(attention) X(attention_workspace) \
-                      X(silu_mul) X(silu) X(mul) X(gather_rows) X(sample) X(sample_workspace) X(logprobs) X(copy) X(read)
+                      X(attention_input) X(mlp_input) X(silu_mul) X(silu) X(mul) X(gather_rows) X(sample) X(sample_workspace) X(logprobs) X(copy) X(read)
 
 namespace check {
 
@@ -148,6 +148,7 @@ const std::vector<Suite> &row_suites();        // check_rows.cpp
 const std::vector<Suite> &matmul_suites();     // check_matmul.cpp
 const std::vector<Suite> &rope_suites();       // check_rope.cpp
 const std::vector<Suite> &attention_suites();  // check_attention.cpp
+const std::vector<Suite> &layer_suites();      // check_layer.cpp
 const std::vector<Suite> &sample_suites();     // check_sample.cpp
 const std::vector<Suite> &step_suites();       // check_step.cpp
 const std::vector<Suite> &graph_suites();      // check_graph.cpp

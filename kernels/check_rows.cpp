@@ -146,7 +146,8 @@ void add_rmsnorm(Target &target, Random &random, Tally &tally) {
     std::vector<float> w = random.normals(shape.width);
     const Buffer residual = make_x(target, r), twin = make_x(target, r), in = make_x(target, x), weight = make_vector(target, w),
                  out(target, in.bytes());
-    target.ok(target.add_rmsnorm(target.device, out, residual, in, weight, shape.tokens, shape.width, 1e-6f), "kn_add_rmsnorm");
+    target.ok(target.add_rmsnorm(target.device, out, residual, residual, in, weight, shape.tokens, shape.width, 1e-6f),
+              "kn_add_rmsnorm");
     std::vector<float> sum(r.size());
     for (size_t i = 0; i < sum.size(); i++) sum[i] = target.to_x(r[i] + x[i]);
     const std::vector<float> got = read_x(target, residual);

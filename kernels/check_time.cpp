@@ -132,7 +132,7 @@ void time_rows(Target &target, Timer &timer, const Model &model, int32_t tokens)
   timer.report(
       "add_rmsnorm", label({{"tokens", tokens}, {"width", model.hidden}}), 4 * x * model.hidden, 0, copies, [&](int32_t i) {
         const size_t at = static_cast<size_t>(i), next = static_cast<size_t>((i + 1) % copies);
-        target.ok(target.add_rmsnorm(target.device, outputs[at], outputs[next], inputs[at], weight, tokens, model.hidden, 1e-5f),
+        target.ok(target.add_rmsnorm(target.device, outputs[at], outputs[next], outputs[next], inputs[at], weight, tokens, model.hidden, 1e-5f),
                   "kn_add_rmsnorm");
       });
   timer.report("silu_mul", label({{"tokens", tokens}, {"width", model.intermediate}}), 3 * x * model.intermediate, 0, copies,

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define KN_ABI_VERSION 1
+#define KN_ABI_VERSION 2
 #define KN_EXPORT __attribute__((visibility("default")))
 
 typedef uint64_t kn_addr;
@@ -182,9 +182,9 @@ KN_EXPORT int32_t kn_embedding(kn_device *device, kn_addr out, kn_addr table, kn
 
 /* out x [T, width] = in / sqrt(mean(in^2) + eps) * weight; in x [T, width], weight w [width]. */
 KN_EXPORT int32_t kn_rmsnorm(kn_device *device, kn_addr out, kn_addr in, kn_addr weight, int32_t tokens, int32_t width, float eps);
-/* residual x [T, width] += in (rounded to x); out = rmsnorm(residual). */
-KN_EXPORT int32_t kn_add_rmsnorm(kn_device *device, kn_addr out, kn_addr residual, kn_addr in, kn_addr weight, int32_t tokens,
-                                 int32_t width, float eps);
+/* residual_out x [T, width] = residual + in (rounded to x); out = rmsnorm(residual_out). residual_out may be residual. */
+KN_EXPORT int32_t kn_add_rmsnorm(kn_device *device, kn_addr out, kn_addr residual_out, kn_addr residual, kn_addr in, kn_addr weight,
+                                 int32_t tokens, int32_t width, float eps);
 /* residual x [T, width] += in. The unfused twin of the above, with kn_rmsnorm. */
 KN_EXPORT int32_t kn_add(kn_device *device, kn_addr residual, kn_addr in, int32_t tokens, int32_t width);
 
@@ -221,6 +221,21 @@ KN_EXPORT int32_t kn_silu_mul(kn_device *device, kn_addr out, kn_addr gate_up, i
 /* The unfused twins: out x [T, width] = silu(gate_up[:, :width]);  out *= gate_up[:, width:]. */
 KN_EXPORT int32_t kn_silu(kn_device *device, kn_addr out, kn_addr gate_up, int32_t tokens, int32_t width);
 KN_EXPORT int32_t kn_mul(kn_device *device, kn_addr out, kn_addr gate_up, int32_t tokens, int32_t width);
+
+/* The two chains of a layer that end in a matrix product's epilogue, each as one operation, so that a backend may run it as one kernel
+ * (CUDA does for one token of a small model, where a step is a chain of launches); else it is what the named operations give in turn.
+ *
+ * kn_attention_input: residual_out x [T, width] = residual + branch (branch 0: the residual as it is, residual_out unused); its rmsnorm by
+ * `norm` w [width]; times weight w-matrix [(H + 2G) * D, width] (+ bias); kn_rope_store. After it the q part of qkv x [T, (H + 2G) * D] is
+ * rotated, keys and values are in the cache; the k and v parts of qkv and all of normed x [T, width] are scratch.
+ * kn_mlp_input: the same sum and norm; times weight w-matrix [2 * inner, width]; kn_silu_mul into gated x [T, inner]. normed and
+ * gate_up x [T, 2 * inner] are scratch. residual_out may not be residual. */
+KN_EXPORT int32_t kn_attention_input(kn_device *device, kn_addr qkv, kn_addr residual_out, kn_addr normed, kn_addr residual, kn_addr branch,
+                                     kn_addr norm, float eps, kn_addr weight, kn_addr bias, kn_addr positions, kn_addr kv_slot,
+                                     kn_addr rope, kn_addr kv, double block_stride, int32_t block_size, int32_t tokens, int32_t width,
+                                     int32_t heads, int32_t kv_heads, int32_t head_dim);
+KN_EXPORT int32_t kn_mlp_input(kn_device *device, kn_addr gated, kn_addr residual_out, kn_addr normed, kn_addr gate_up, kn_addr residual,
+                               kn_addr branch, kn_addr norm, float eps, kn_addr weight, int32_t tokens, int32_t width, int32_t inner);
 
 /* out x [S, width] = in[index[s]]; index int32 [S]. */
 KN_EXPORT int32_t kn_gather_rows(kn_device *device, kn_addr out, kn_addr in, kn_addr index, int32_t samples, int32_t width);

@@ -116,6 +116,7 @@ static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *bes
   };
   add(MatmulKind::Gemv, gemv_variants(device, p));
   add(MatmulKind::Skinny, skinny_variants(device, p));
+  add(MatmulKind::Rows, rows_variants(device, p));
   if (candidates.empty() || matmul.cublaslt == nullptr) add(MatmulKind::Tile, tile_variants(device, p));
   float bestTime = 1e30f;
   for (const MatmulChoice &candidate : candidates) {
@@ -151,6 +152,7 @@ static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice
   switch (choice.kind) {
     case MatmulKind::CublasLt: return cublaslt_launch(device, p, choice);
     case MatmulKind::Gemv: return gemv_launch(device, p, choice.variant);
+    case MatmulKind::Rows: return rows_launch(device, p);
     case MatmulKind::Skinny: return skinny_launch(device, p, choice.variant);
     case MatmulKind::Tile: return tile_launch(device, p, choice.variant);
     case MatmulKind::Plain: break;
@@ -158,8 +160,9 @@ static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice
   return plain_launch(device, p);
 }
 
-/* Choices are shared within a bucket: 8 wide up to 256 (the graphs' batch sizes), 64 up to 512, then powers of two. */
+/* Choices are shared within a bucket: one token alone, 8 wide up to 256 (the graphs' batch sizes), 64 up to 512, then powers of two. */
 static int bucket(int m) {
+  if (m == 1) return 1;
   if (m <= 256) return (m + 7) / 8 * 8;
   if (m <= 512) return (m + 63) / 64 * 64;
   int power = 1024;

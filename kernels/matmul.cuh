@@ -1,7 +1,7 @@
 /* matmul.cuh - what the candidates of kn_matmul share. matmul.cu chooses among them by timing; each has a file:
  *   matmul_cublaslt.cu  cuBLASLt, opened at run time           matmul_gemv.cu    M up to 16, weights straight to registers
  *   matmul_tile.cu      any M, the same bits for every M       matmul_plain.cu   shapes whose rows are not 16-byte aligned
- *   matmul_skinny.cu    M up to 64, weights through shared memory */
+ *   matmul_skinny.cu    M up to 64, weights through shared memory   matmul_rows.cu    M = 1 and a small matrix, a warp to a row */
 #ifndef PAGEDBENCH_MATMUL_CUH
 #define PAGEDBENCH_MATMUL_CUH
 
@@ -18,7 +18,7 @@ struct MatmulProblem {
   bool f32;
 };
 
-enum class MatmulKind { Plain, Tile, Gemv, Skinny, CublasLt };
+enum class MatmulKind { Plain, Tile, Gemv, Skinny, Rows, CublasLt };
 
 /* One way to compute a product: a kind, and which of its variants (for cuBLASLt the algorithm itself). */
 struct MatmulChoice {
@@ -57,6 +57,8 @@ int32_t gemv_launch(kn_device *device, const MatmulProblem &p, int variant);
 int tile_variants(kn_device *device, const MatmulProblem &p);
 int32_t tile_launch(kn_device *device, const MatmulProblem &p, int variant);
 int32_t plain_launch(kn_device *device, const MatmulProblem &p);
+int rows_variants(kn_device *device, const MatmulProblem &p);
+int32_t rows_launch(kn_device *device, const MatmulProblem &p);
 int skinny_variants(kn_device *device, const MatmulProblem &p);
 int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant);
 

@@ -1,4 +1,4 @@
-/* rmsnorm.cu - out [T, width] = x / sqrt(mean(x^2) + eps) * weight, alone or after residual += in (Zhang and Sennrich 2019,
+/* rmsnorm.cu - out [T, width] = x / sqrt(mean(x^2) + eps) * weight, alone or of residual + in (Zhang and Sennrich 2019,
  * arXiv:1910.07467). One pass: the row stays in registers between the sum and the scaling. Bytes an element: 4 alone, 8 with the
  * residual. Bound by bandwidth, by latency (2-3 us) up to some 64 tokens. The residual is rounded to bf16 before the norm reads
  * it, as in Hugging Face's implementation. */
@@ -7,7 +7,7 @@
 /* A block per token; thread i holds elements V * (i + c * blockDim.x) .. + V for c < C. */
 template <int V, int C, bool ADD>
 static __global__ void __launch_bounds__(V == 8 ? 512 : 1024)
-    rmsnorm_kernel(bf16 *out, bf16 *residual, const bf16 *in, const bf16 *weight, int width, float eps) {
+    rmsnorm_kernel(bf16 *out, bf16 *residualOut, const bf16 *residual, const bf16 *in, const bf16 *weight, int width, float eps) {
   constexpr bool early = C * V <= 16; /* the weights fit beside the row: read them before the wait */
   __shared__ float scratch[32];
   const long long row = (long long)blockIdx.x * width;
@@ -30,7 +30,7 @@ static __global__ void __launch_bounds__(V == 8 ? 512 : 1024)
       load_values<V>(residual + row + i, before);
 #pragma unroll
       for (int j = 0; j < V; j++) x[c][j] = __bfloat162float(__float2bfloat16_rn(x[c][j] + before[j]));
-      store_values<V>(residual + row + i, x[c]);
+      store_values<V>(residualOut + row + i, x[c]);
     }
 #pragma unroll
     for (int j = 0; j < V; j++) sum += x[c][j] * x[c][j];
@@ -48,7 +48,7 @@ static __global__ void __launch_bounds__(V == 8 ? 512 : 1024)
 }
 
 template <int V, bool ADD>
-static int32_t launch_rmsnorm(kn_device *device, const char *name, bf16 *out, bf16 *residual, const bf16 *in, const bf16 *weight,
+static int32_t launch_rmsnorm(kn_device *device, const char *name, bf16 *out, bf16 *residualOut, const bf16 *residual, const bf16 *in, const bf16 *weight,
                               int32_t tokens, int32_t width, float eps) {
   const int pieces = divide_up(width, V), limit = V == 8 ? 512 : 1024;
   const int threads = pieces < limit ? (pieces + 31) / 32 * 32 : limit;
@@ -58,7 +58,7 @@ static int32_t launch_rmsnorm(kn_device *device, const char *name, bf16 *out, bf
                       : chunks == 2 ? rmsnorm_kernel<V, 2, ADD>
                       : chunks <= 4 ? rmsnorm_kernel<V, 4, ADD>
                                     : rmsnorm_kernel<V, 8, ADD>;
-  return launch(device, name, kernel, tokens, threads, 0, out, residual, in, weight, width, eps);
+  return launch(device, name, kernel, tokens, threads, 0, out, residualOut, residual, in, weight, width, eps);
 }
 
 extern "C" int32_t kn_rmsnorm(kn_device *device, kn_addr out, kn_addr in, kn_addr weight, int32_t tokens, int32_t width, float eps) {
@@ -66,18 +66,18 @@ extern "C" int32_t kn_rmsnorm(kn_device *device, kn_addr out, kn_addr in, kn_add
   KN_REQUIRE(device, tokens >= 0 && width > 0, "kn_rmsnorm: tokens %d, width %d", tokens, width);
   KN_REQUIRE(device, tokens == 0 || (out && in && weight), "kn_rmsnorm: an address is absent");
   const bool vectors = width % 8 == 0 && aligned16(out) && aligned16(in) && aligned16(weight);
-  return (vectors ? launch_rmsnorm<8, false> : launch_rmsnorm<1, false>)(device, "kn_rmsnorm", pointer<bf16>(out), nullptr, pointer<bf16>(in),
+  return (vectors ? launch_rmsnorm<8, false> : launch_rmsnorm<1, false>)(device, "kn_rmsnorm", pointer<bf16>(out), nullptr, nullptr, pointer<bf16>(in),
                                                                          pointer<bf16>(weight), tokens, width, eps);
 }
 
-extern "C" int32_t kn_add_rmsnorm(kn_device *device, kn_addr out, kn_addr residual, kn_addr in, kn_addr weight, int32_t tokens,
-                                  int32_t width, float eps) {
+extern "C" int32_t kn_add_rmsnorm(kn_device *device, kn_addr out, kn_addr residual_out, kn_addr residual, kn_addr in, kn_addr weight,
+                                  int32_t tokens, int32_t width, float eps) {
   KN_OPERATION(device, "kn_add_rmsnorm");
   KN_REQUIRE(device, tokens >= 0 && width > 0, "kn_add_rmsnorm: tokens %d, width %d", tokens, width);
-  KN_REQUIRE(device, tokens == 0 || (out && residual && in && weight), "kn_add_rmsnorm: an address is absent");
-  const bool vectors = width % 8 == 0 && aligned16(out) && aligned16(in) && aligned16(weight) && aligned16(residual);
-  return (vectors ? launch_rmsnorm<8, true> : launch_rmsnorm<1, true>)(device, "kn_add_rmsnorm", pointer<bf16>(out), pointer<bf16>(residual),
-                                                                       pointer<bf16>(in), pointer<bf16>(weight), tokens, width, eps);
+  KN_REQUIRE(device, tokens == 0 || (out && residual_out && residual && in && weight), "kn_add_rmsnorm: an address is absent");
+  const bool vectors = width % 8 == 0 && aligned16(out) && aligned16(in) && aligned16(weight) && aligned16(residual) && aligned16(residual_out);
+  return (vectors ? launch_rmsnorm<8, true> : launch_rmsnorm<1, true>)(device, "kn_add_rmsnorm", pointer<bf16>(out), pointer<bf16>(residual_out),
+                                                                       pointer<bf16>(residual), pointer<bf16>(in), pointer<bf16>(weight), tokens, width, eps);
 }
 
 /* residual += in, 6 bytes an element. */

@@ -27,6 +27,8 @@ export function activationSizes(kernels: Kernels, config: ModelConfig, limits: F
   return {
     /** x [T, d] */
     residual: maxTokens * hiddenSize * x,
+    /** x [T, d]: where the sum of residual and a branch goes */
+    residualNext: maxTokens * hiddenSize * x,
     /** x [T, d] */
     normed: maxTokens * hiddenSize * x,
     /** x [T, (H + 2G) D] */

@@ -16,7 +16,6 @@ export type { StepBuffers, StepShape } from './step.js'
  */
 export class Llama {
   readonly #activations: Activations
-  readonly #rope: Address
   readonly #attentionScale: number
   /** DTYPE of the activations. */
   readonly #x: number
@@ -37,8 +36,7 @@ export class Llama {
       activations[name as keyof Activations] = bytes === 0 ? 0 : kernels.alloc(bytes)
     }
     this.#activations = activations
-    this.#rope = activations.rope
-    kernels.upload(this.#rope, ropeTable(config, limits.maxKv))
+    kernels.upload(activations.rope, ropeTable(config, limits.maxKv))
     this.#attentionScale = 1 / Math.sqrt(config.headDim)
     this.#x = DTYPE[kernels.info.activationDtype]
     this.#layerTokenBytes = kvBytesPerToken(config, kernels.info.kvBytes) / config.layers
@@ -62,19 +60,21 @@ export class Llama {
    * Behind the last attention only the S sampled rows are computed: no other row's output is ever read.
    */
   forward(step: StepBuffers, shape: StepShape): void {
-    const { attended, residual, gatheredAttended, gatheredResidual } = this.#activations
+    const { attended, residual, residualNext, gatheredAttended, gatheredResidual } = this.#activations
     const last = this.config.layers - 1
+    const stream = { now: residual, next: residualNext, branch: 0 }
     this.#prepare(step, shape)
     this.#embed(step, shape)
     for (let layer = 0; layer < last; layer++) {
-      this.#attention(layer, step, shape)
-      this.#project(layer, attended, residual, shape.tokens)
+      this.#attention(layer, stream, step, shape)
+      this.#mlp(layer, attended, stream, shape.tokens)
     }
-    this.#attention(last, step, shape)
+    this.#attention(last, stream, step, shape)
     if (shape.samples === 0) return
-    this.#gather(step, shape)
-    this.#project(last, gatheredAttended, gatheredResidual, shape.samples)
-    this.#output(shape)
+    this.#gather(stream.now, step, shape)
+    stream.now = gatheredResidual
+    this.#mlp(last, gatheredAttended, stream, shape.samples)
+    this.#output(stream, shape)
     this.#sample(step, shape)
   }
 
@@ -105,28 +105,24 @@ export class Llama {
     )
   }
 
-  /** residual [T, d] = embedding of ids; normed [T, d] = its norm for the first layer. */
+  /** residual [T, d] = embedding of ids. */
   #embed(step: StepBuffers, shape: StepShape): void {
-    const { residual, normed } = this.#activations
-    const { hiddenSize, vocabSize, rmsNormEps } = this.config
+    const { hiddenSize, vocabSize } = this.config
+    const { residual } = this.#activations
     this.kernels.embedding(residual, this.weights.embedding, step.ids, shape.tokens, vocabSize, hiddenSize)
-    this.kernels.rmsnorm(normed, residual, this.weights.layers[0]!.attentionNorm, shape.tokens, hiddenSize, rmsNormEps)
   }
 
-  /** normed [T, d] -> qkv [T, (H + 2G) D], keys and values into the cache -> attended [T, H D]. */
-  #attention(layer: number, step: StepBuffers, shape: StepShape): void {
+  /** stream [T, d] -> qkv [T, (H + 2G) D], keys and values into the cache -> attended [T, H D]. */
+  #attention(layer: number, stream: Stream, step: StepBuffers, shape: StepShape): void {
     const { kernels } = this
-    const { hiddenSize, heads, kvHeads, headDim } = this.config
-    const { normed, qkv, attended, attentionWorkspace } = this.#activations
-    const { qkv: weight, qkvBias } = this.weights.layers[layer]!
-    const qkvWidth = (heads + 2 * kvHeads) * headDim
+    const { heads, kvHeads, headDim } = this.config
+    const { qkv, attended, attentionWorkspace } = this.#activations
     const kv = step.kv + layer * step.blockSize * this.#layerTokenBytes
-    kernels.matmul(qkv, normed, weight, qkvBias, shape.tokens, qkvWidth, hiddenSize, this.#x)
-    this.#ropeStore(qkv, kv, step, shape.tokens)
+    this.#attentionInput(layer, kv, stream, step, shape.tokens)
     kernels.attention(
       attended,
       qkv,
-      qkvWidth,
+      (heads + 2 * kvHeads) * headDim,
       kv,
       step.blockStride,
       step.blockSize,
@@ -147,36 +143,32 @@ export class Llama {
     )
   }
 
-  /**
-   * The rest of a layer, rows independent of each other: attended [T, H D] -> projected [T, d], added to residual [T, d]; its norm ->
-   * gateUp [T, 2f] -> gated [T, f] -> projected, added; then normed for the next layer or the output.
-   */
-  #project(layer: number, attended: Address, residual: Address, tokens: number): void {
+  /** The rest of a layer, rows independent of each other: attended [T, H D] -> the stream's branch; gated [T, f] -> its next branch. */
+  #mlp(layer: number, attended: Address, stream: Stream, tokens: number): void {
     const { kernels } = this
-    const { hiddenSize, intermediateSize, heads, headDim, layers } = this.config
-    const { normed, gateUp, gated, projected } = this.#activations
+    const { hiddenSize, intermediateSize, heads, headDim } = this.config
+    const { gated, projected } = this.#activations
     const weights = this.weights.layers[layer]!
-    const nextNorm = layer + 1 < layers ? this.weights.layers[layer + 1]!.attentionNorm : this.weights.finalNorm
     kernels.matmul(projected, attended, weights.output, 0, tokens, hiddenSize, heads * headDim, this.#x)
-    this.#addNorm(residual, projected, weights.mlpNorm, tokens)
-    kernels.matmul(gateUp, normed, weights.gateUp, 0, tokens, 2 * intermediateSize, hiddenSize, this.#x)
-    this.#activate(gated, gateUp, tokens)
+    stream.branch = projected
+    this.#mlpInput(layer, stream, tokens)
     kernels.matmul(projected, gated, weights.down, 0, tokens, hiddenSize, intermediateSize, this.#x)
-    this.#addNorm(residual, projected, nextNorm, tokens)
+    stream.branch = projected
   }
 
   /** The sampled rows of attended and residual: [S, H D], [S, d]. */
-  #gather(step: StepBuffers, shape: StepShape): void {
-    const { attended, residual, gatheredAttended, gatheredResidual } = this.#activations
+  #gather(residual: Address, step: StepBuffers, shape: StepShape): void {
+    const { attended, gatheredAttended, gatheredResidual } = this.#activations
     const { hiddenSize, heads, headDim } = this.config
     this.kernels.gatherRows(gatheredAttended, attended, step.sampleIndex, shape.samples, heads * headDim)
     this.kernels.gatherRows(gatheredResidual, residual, step.sampleIndex, shape.samples, hiddenSize)
   }
 
-  /** logits f32 [S, V] from normed [S, d]. */
-  #output(shape: StepShape): void {
+  /** logits f32 [S, V] from the stream [S, d]. */
+  #output(stream: Stream, shape: StepShape): void {
     const { normed, logits } = this.#activations
     const { hiddenSize, vocabSize } = this.config
+    this.#normed(stream, this.weights.finalNorm, shape.samples)
     this.kernels.matmul(logits, normed, this.weights.head, 0, shape.samples, vocabSize, hiddenSize, DTYPE.f32)
   }
 
@@ -208,39 +200,89 @@ export class Llama {
     kernels.logprobs(logprobs, logprobTokens, raw, step.sampled, shape.samples, vocabSize, shape.topLogprobs)
   }
 
-  #ropeStore(qkv: Address, kv: Address, step: StepBuffers, tokens: number): void {
+  /** qkv [T, (H + 2G) D] with rotated queries, keys and values in the cache; the branch is added to the stream. */
+  #attentionInput(layer: number, kv: Address, stream: Stream, step: StepBuffers, tokens: number): void {
     const { kernels } = this
-    const { heads, kvHeads, headDim } = this.config
+    const { hiddenSize, heads, kvHeads, headDim, rmsNormEps } = this.config
+    const { qkv, normed, rope } = this.#activations
+    const { qkv: weight, qkvBias, attentionNorm } = this.weights.layers[layer]!
     const { positions, kvSlot, blockStride, blockSize } = step
+    const width = (heads + 2 * kvHeads) * headDim
     if (this.fused) {
-      const rope = this.#rope
-      kernels.ropeStore(qkv, positions, kvSlot, rope, kv, blockStride, blockSize, tokens, heads, kvHeads, headDim)
+      kernels.attentionInput(
+        qkv,
+        stream.next,
+        normed,
+        stream.now,
+        stream.branch,
+        attentionNorm,
+        rmsNormEps,
+        weight,
+        qkvBias,
+        positions,
+        kvSlot,
+        rope,
+        kv,
+        blockStride,
+        blockSize,
+        tokens,
+        hiddenSize,
+        heads,
+        kvHeads,
+        headDim,
+      )
+      takeBranch(stream)
       return
     }
-    kernels.rope(qkv, positions, this.#rope, tokens, heads, kvHeads, headDim)
+    this.#normed(stream, attentionNorm, tokens)
+    kernels.matmul(qkv, normed, weight, qkvBias, tokens, width, hiddenSize, this.#x)
+    kernels.rope(qkv, positions, rope, tokens, heads, kvHeads, headDim)
     kernels.kvStore(qkv, kvSlot, kv, blockStride, blockSize, tokens, heads, kvHeads, headDim)
   }
 
-  /** gated [T, f] = silu(gate) * up. */
-  #activate(gated: Address, gateUp: Address, tokens: number): void {
-    const width = this.config.intermediateSize
+  /** gated [T, f] = silu(gate) * up; the branch is added to the stream. */
+  #mlpInput(layer: number, stream: Stream, tokens: number): void {
+    const { kernels } = this
+    const { hiddenSize: d, intermediateSize: f, rmsNormEps } = this.config
+    const { gated, normed, gateUp } = this.#activations
+    const { gateUp: weight, mlpNorm } = this.weights.layers[layer]!
     if (this.fused) {
-      this.kernels.siluMul(gated, gateUp, tokens, width)
+      const { now, next, branch } = stream
+      kernels.mlpInput(gated, next, normed, gateUp, now, branch, mlpNorm, rmsNormEps, weight, tokens, d, f)
+      takeBranch(stream)
       return
     }
-    this.kernels.silu(gated, gateUp, tokens, width)
-    this.kernels.mul(gated, gateUp, tokens, width)
+    this.#normed(stream, mlpNorm, tokens)
+    kernels.matmul(gateUp, normed, weight, 0, tokens, 2 * f, d, this.#x)
+    kernels.silu(gated, gateUp, tokens, f)
+    kernels.mul(gated, gateUp, tokens, f)
   }
 
-  /** residual += branch; normed = rmsnorm(residual) * weight. */
-  #addNorm(residual: Address, branch: Address, weight: Address, tokens: number): void {
+  /** normed = rmsnorm(stream) * weight, after the branch has been added to the stream. */
+  #normed(stream: Stream, weight: Address, tokens: number): void {
     const { normed } = this.#activations
     const { hiddenSize, rmsNormEps } = this.config
-    if (this.fused) {
-      this.kernels.addRmsnorm(normed, residual, branch, weight, tokens, hiddenSize, rmsNormEps)
+    const { now, branch } = stream
+    stream.branch = 0
+    if (this.fused && branch !== 0) {
+      this.kernels.addRmsnorm(normed, now, now, branch, weight, tokens, hiddenSize, rmsNormEps)
       return
     }
-    this.kernels.add(residual, branch, tokens, hiddenSize)
-    this.kernels.rmsnorm(normed, residual, weight, tokens, hiddenSize, rmsNormEps)
+    if (branch !== 0) this.kernels.add(now, branch, tokens, hiddenSize)
+    this.kernels.rmsnorm(normed, now, weight, tokens, hiddenSize, rmsNormEps)
   }
+}
+
+/** The residual stream x [T, d] while a step is enqueued: where it stands, where the next sum goes, and what is still to be added (0: nothing). */
+interface Stream {
+  now: Address
+  next: Address
+  branch: Address
+}
+
+/** After a fused operation that has written now + branch to next. */
+function takeBranch(stream: Stream): void {
+  if (stream.branch === 0) return
+  const { now, next } = stream
+  Object.assign(stream, { now: next, next: now, branch: 0 })
 }
