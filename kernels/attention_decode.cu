@@ -8,7 +8,8 @@
  * finds its start. A unit that crosses blocks leaves f32 partials (O, m, l); the block that comes last merges them.
  *
  * A block has 4 warps; warp w takes keys 16w..16w+15 of each tile, with its own softmax state and its own cp.async ring, so warps
- * meet only at the end of a unit. The ring runs on across units. Loads are issued STAGES tiles ahead.
+ * meet only at the end of a unit. The ring runs on across units. Loads are issued STAGES tiles ahead, the first of them while the
+ * kernel that writes this step's keys still runs: only a row's newest key is not there yet.
  * Sources: FlashAttention-2 (arXiv 2307.08691), Flash-Decoding (split KV), Stream-K (arXiv 2301.03598). */
 #include "attention_list.cuh"
 #include "attention_merge.cuh"
@@ -102,18 +103,28 @@ static __global__ void __launch_bounds__(kDecodeWarps * 32, 2) attention_decode_
   const uint32_t ring = shared_address(shared) + warp * STAGES * stage_bytes;
   const Handover<D> hand(shared + kDecodeWarps * STAGES * stage_bytes, a.heads / a.kv_heads);
 
-  /* Before the wait: only what kn_step_prepare or an upload wrote (device.cuh). */
+  /* Before the wait: only what kn_step_prepare, an upload or an earlier step wrote (device.cuh). */
   Place place;
   const Share share = find_share(a, place);
   const bool idle = blockIdx.x >= share.blocks;
   Loader<D> loader;
+  const int count = idle ? 0 : share.end - share.start;
+  int early = 0; /* tiles asked for already: older steps wrote them, and their kernels have ended */
   if (!idle) loader.start(a, place, warp);
+#pragma unroll
+  for (int i = 0; i < STAGES; i++) {
+    if (early < i || i >= count || loader.holds_newest(warp)) continue;
+    loader.issue(a, ring + i * stage_bytes, warp, lane);
+    copy_commit();
+    if (i + 1 < count) loader.next(a, warp);
+    early++;
+  }
   griddep_wait();
   griddep_launch();
   if (idle) return;
-  const int count = share.end - share.start;
 #pragma unroll
   for (int i = 0; i < STAGES; i++) {
+    if (i < early) continue;
     if (i < count) loader.issue(a, ring + i * stage_bytes, warp, lane);
     copy_commit();
     if (i + 1 < count) loader.next(a, warp);

@@ -107,6 +107,11 @@ struct Loader {
     ask_slot(a);
     ask_block(a, warp);
   }
+  /* Whether the warp's run of this tile has the key that this very step writes: the last one of the row. */
+  __device__ __forceinline__ bool holds_newest(int warp) const {
+    const int key = place.tile * kTileKeys + warp * kRunKeys;
+    return key < place.length && place.length <= key + kRunKeys;
+  }
   __device__ __forceinline__ void issue(const AttentionArguments &a, uint32_t stage, int warp, int lane) {
     constexpr int units = D / 8;
     const int key = place.tile * kTileKeys + warp * kRunKeys, valid = place.length - key;

@@ -101,6 +101,7 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
     ),
     matmul('matmul down', d, f, x, out),
   ]
+  if (tokens === 1) list.push(...layerInputs(kernels, pool, model, ints))
   if (tokens > 256) return list // no step samples that many rows
   list.push(matmul('matmul lm_head', vocab, d, 4, DTYPE.f32))
   const workspace = kernels.alloc(kernels.sampleWorkspaceBytes(tokens, vocab))
@@ -125,6 +126,43 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
     })
   list.push(sample('sample greedy', 1), sample('sample top-p 0.9', 0))
   return list
+}
+
+/** The two chains of a layer as they run for one token: norm to cache write, norm to activation. */
+function layerInputs(kernels: Kernels, pool: Pool, model: ModelDimensions, ints: IntegerInputs): BenchOperation[] {
+  const { hidden: d, heads: h, kvHeads: g, headDim, intermediate: f } = model
+  const { activationBytes: x, weightBytes: w } = kernels.info
+  const qkv = (h + 2 * g) * headDim
+  const blockStride = 2 * g * BLOCK * headDim * w
+  const stream = () => [pool.output(d * x), pool.output(d * x), pool.input(d * x), pool.input(d * x), pool.input(d * w)]
+  const attentionInput = () => {
+    const [sum, normed, residual, branch, norm] = stream()
+    const weight = pool.input(kernels.weightBytes(qkv, d))
+    const cache = pool.output(ints.blocks * blockStride)
+    kernels.attentionInput(
+      ...([pool.output(qkv * x), sum!, normed!, residual!, branch!, norm!, 1e-5, weight, 0] as const),
+      ...([ints.positions, ints.kvSlot, ints.rope, cache, blockStride, BLOCK, 1, d, h, g, headDim] as const),
+    )
+  }
+  const mlpInput = () => {
+    const [sum, normed, residual, branch, norm] = stream()
+    const weight = pool.input(kernels.weightBytes(2 * f, d))
+    const [gated, gateUp] = [pool.output(f * x), pool.output(2 * f * x)]
+    kernels.mlpInput(gated, sum!, normed!, gateUp, residual!, branch!, norm!, 1e-5, weight, 1, d, f)
+  }
+  const chain = (op: string, n: number, outBytes: number, enqueue: () => void): BenchOperation => {
+    return {
+      op,
+      shape: `T=1 N=${n} K=${d}`,
+      bytes: n * d * w + 3 * d * x + d * w + outBytes,
+      flops: 2 * n * d,
+      enqueue,
+    }
+  }
+  return [
+    chain('attention_input', qkv, h * headDim * x + 2 * g * headDim * w, attentionInput),
+    chain('mlp_input', 2 * f, f * x, mlpInput),
+  ]
 }
 
 /** Decode: each token is a row with 1,024 keys. Prefill (256 tokens and more): the tokens are one prompt. */

@@ -10,7 +10,8 @@
  *  - every kernel calls griddep_wait() before it touches memory that an earlier kernel writes, and before it writes any. It returns
  *    when the predecessor has ended, which has itself waited: so everything before has ended;
  *  - weights and the metadata of a step (what kn_step_prepare writes, or an upload) may be read before the wait, because the kernels
- *    that write them never call griddep_launch(): whatever begins later begins after their end. Nothing else may. */
+ *    that write them never call griddep_launch(): whatever begins later begins after their end; of the KV
+ *    cache, what earlier steps wrote: all kernels but the predecessor have ended. Nothing else may. */
 #ifndef PAGEDBENCH_DEVICE_CUH
 #define PAGEDBENCH_DEVICE_CUH
 
