@@ -71,15 +71,15 @@ row() {
   rm -rf "results/$name"
   timeout "${ROW_SECS:-150}" ./bench run "$@" --out "results/$name" --no-color --quiet --no-calibrate 2>"$OUT/$name.log" || { echo "exit $?"; tail -n 5 "$OUT/$name.log"; }
 }
-rows_decode1() { row decode-c1 decode -c 1 -n 3 --warmup 1 --repeats 1 -t paged; }
+rows_decode1() { row decode-c1 decode -c 1 -n 11 --warmup 1 --repeats 1 -t paged; }
 rows_decode16() { row decode-c16 decode -c 16 -n 48 --warmup 16 --repeats 1 -t paged; }
 rows_decode64() { row decode-c64 decode -c 64 -n 128 --warmup 64 --repeats 1 -t paged; }
 rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t paged; }
-rows_even256() { row even-c256 even -c 256 -n 512 --warmup 256 --repeats 1 -t paged; }
+rows_even256() { row even-c256 even -c 256 -n 768 --warmup 256 --repeats 1 -t paged --gpu-memory-utilization 0.95; }
 rows_prefill16() { row prefill-c16 prefill -c 16 -n 256 --warmup 32 --repeats 1 -t paged; }
-rows_chat16() { row chat-c16 chat -c 16 -n 160 --warmup 16 --repeats "${REPEATS:-1}" -t static paged; }
-rows_fixed16() { row fixed-c16 fixed -c 16 -n 64 --warmup 16 --repeats 2 -t static paged; }
-rows_smollm() { row smollm-c1 decode -c 1 -n 3 --warmup 1 --repeats 1 -t paged --model smollm2-135m; }
+rows_chat16() { row chat-c16 chat -c 16 -n 224 --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }
+rows_fixed16() { row fixed-c16 fixed -c 16 -n 96 --warmup 16 --repeats 3 -t static paged; }
+rows_smollm() { row smollm-c1 decode -c 1 -n 24 --warmup 1 --repeats 1 -t paged --model smollm2-135m; }
 # The ceilings are measured once, before the rows.
 matrix() {
   BENCH_CEILINGS=$(node dist/kernels/bench.js --json --ceilings --library cuda | node -e 'let t="";process.stdin.on("data",d=>t+=d).on("end",()=>console.log(JSON.stringify(JSON.parse(t).ceilings)))')
