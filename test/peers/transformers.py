@@ -43,22 +43,20 @@ def main():
         rows = rows[: flags.limit]
     if not rows:
         sys.exit("the plan holds no measured row with promptIds: export it with prompts of kind ids")
-    model = load_model(flags.preset)
+    started = time.monotonic()
+    model = load_model(flags.preset, flags.device)
+    say(f"model built in {time.monotonic() - started:.1f} s")
     run = run_static if flags.mode == "static" else run_continuous
-    warm = rows[: min(2, len(rows))]
-    run(model, [dict(row, outputTokens=8) for row in warm], flags)
-    torch.cuda.synchronize()
-    start_ns = time.monotonic_ns()
-    records = run(model, rows, flags)
+    start_ns, records = run(model, rows, flags)
     end_ns = time.monotonic_ns()
-    device = torch.cuda.get_device_name(0)
+    device = torch.cuda.get_device_name(0) if flags.device == "cuda" else "CPU"
     name = "hf-static" if flags.mode == "static" else "hf-continuous"
     tokens = sum(record["counted"] for record in records)
     json.dump(dict(
         schema="pagedbench/peer@1",
         target=dict(name=name, kind="external", origin="in-process", model=flags.preset,
                     engine=f"transformers {transformers.__version__} {flags.mode}, torch {torch.__version__}",
-                    backend="cuda", device=device, dtype="bf16", weights="random (torch)", weightsSha256=None,
+                    backend=flags.device, device=device, dtype="bf16", weights="random (torch)", weightsSha256=None,
                     maxModelLen=model.config.max_position_embeddings, kvBytes=None, blockSize=None,
                     options=dict(batch=flags.batch, concurrency=flags.concurrency, attention=model.config._attn_implementation),
                     decodeWeightBytes=None, kvBytesPerToken=None, flopsPerToken=None, tokenSource="engine ids", startupSecs=None),
@@ -75,17 +73,27 @@ def parse_flags():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--limit", type=int, default=0, help="only the first N measured requests")
+    parser.add_argument("--device", default="cuda", help="cpu: to try this script without a GPU")
     parser.add_argument("--out", required=True)
     return parser.parse_args()
 
 
-def load_model(preset):
+def load_model(preset, device):
     config = LlamaConfig(**PRESETS[preset])
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"):
+    with torch.device(device):
         model = LlamaForCausalLM(config)
     return model.eval()
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def warm_rows(rows):
+    """The first requests, cut to 8 tokens: kernels are compiled and chosen, memory is taken."""
+    return [dict(row, outputTokens=8) for row in rows[:2]]
 
 
 class Clock(StoppingCriteria):
@@ -95,13 +103,20 @@ class Clock(StoppingCriteria):
         self.step_ns = []
 
     def __call__(self, input_ids, scores, **kwargs):
-        torch.cuda.synchronize()
+        if input_ids.is_cuda:
+            torch.cuda.synchronize()
         self.step_ns.append(time.monotonic_ns())
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
 @torch.inference_mode()
 def run_static(model, rows, flags):
+    static_batches(model, warm_rows(rows), flags)
+    start_ns = time.monotonic_ns()
+    return start_ns, static_batches(model, rows, flags)
+
+
+def static_batches(model, rows, flags):
     records = []
     for first in range(0, len(rows), flags.batch):
         batch = rows[first: first + flags.batch]
@@ -113,38 +128,50 @@ def run_static(model, rows, flags):
             mask[index, longest - len(row["promptIds"]):] = 1
         clock = Clock()
         sent_ns = time.monotonic_ns()
-        model.generate(ids.cuda(), attention_mask=mask.cuda(), do_sample=False, pad_token_id=0, eos_token_id=None,
+        model.generate(ids.to(flags.device), attention_mask=mask.to(flags.device), do_sample=False, pad_token_id=0, eos_token_id=None,
                        max_new_tokens=max(row["outputTokens"] for row in batch), stopping_criteria=StoppingCriteriaList([clock]))
         for row in batch:
             records.append(record_of(row, sent_ns, clock.step_ns[: row["outputTokens"]]))
+        say(f"static: {len(records)} of {len(rows)} requests")
     return records
 
 
 @torch.no_grad()  # not inference_mode: the manager's own thread resets tensors made here
 def run_continuous(model, rows, flags):
     generation = GenerationConfig(max_new_tokens=max(row["outputTokens"] for row in rows), do_sample=False, eos_token_id=-1, pad_token_id=0)
-    sent, times, done, waiting = {}, {}, set(), list(range(len(rows)))
     with model.continuous_batching_context_manager(generation_config=generation) as manager:
-        def send():
-            index = waiting.pop(0)
-            sent[index] = time.monotonic_ns()
-            times[index] = []
-            manager.add_request(rows[index]["promptIds"], request_id=str(index), max_new_tokens=rows[index]["outputTokens"], streaming=True)
+        continuous_wave(manager, warm_rows(rows), flags, "warm")
+        say("continuous: warm")
+        start_ns = time.monotonic_ns()
+        return start_ns, continuous_wave(manager, rows, flags, "row")
 
-        for _ in range(min(flags.concurrency, len(waiting))):
-            send()
-        while len(done) < len(rows):
-            output = manager.get_result(timeout=30)
-            if output is None:
-                sys.exit("continuous batching gave no result in 30 s")
-            index, now = int(output.request_id), time.monotonic_ns()
-            if output.error:
-                sys.exit(f"continuous batching failed on request {index}: {output.error}")
-            times[index].extend([now] * (len(output.generated_tokens) - len(times[index])))
-            if output.is_finished() and index not in done:
-                done.add(index)
-                if waiting:
-                    send()
+
+def continuous_wave(manager, rows, flags, prefix):
+    """A closed loop of --concurrency requests. The manager takes a while to be ready: the first answer may take two minutes."""
+    sent, times, done, waiting = {}, {}, set(), list(range(len(rows)))
+
+    def send():
+        index = waiting.pop(0)
+        sent[index] = time.monotonic_ns()
+        times[index] = []
+        manager.add_request(rows[index]["promptIds"], request_id=f"{prefix}-{index}", max_new_tokens=rows[index]["outputTokens"], streaming=True)
+
+    for _ in range(min(flags.concurrency, len(waiting))):
+        send()
+    while len(done) < len(rows):
+        output = manager.get_result(timeout=120)
+        if output is None:
+            sys.exit("continuous batching gave no result in 120 s")
+        index, now = int(output.request_id.split("-")[1]), time.monotonic_ns()
+        if output.error:
+            sys.exit(f"continuous batching failed on request {index}: {output.error}")
+        times[index].extend([now] * (len(output.generated_tokens) - len(times[index])))
+        if output.is_finished() and index not in done:
+            done.add(index)
+            if len(done) % 16 == 0:
+                say(f"continuous: {len(done)} of {len(rows)} requests")
+            if waiting:
+                send()
     return [record_of(row, sent[index], times[index]) for index, row in enumerate(rows)]
 
 
