@@ -77,7 +77,7 @@ rows_decode64() { row decode-c64 decode -c 64 -n 128 --warmup 64 --repeats 1 -t 
 rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t paged; }
 rows_even256() { row even-c256 even -c 256 -n 768 --warmup 256 --repeats 1 -t paged --gpu-memory-utilization 0.95; }
 rows_prefill16() { row prefill-c16 prefill -c 16 -n 256 --warmup 32 --repeats 1 -t paged; }
-rows_chat16() { row chat-c16 chat -c 16 -n 224 --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }
+rows_chat16() { row chat-c16 chat -c 16 -n "${CHAT_REQUESTS:-192}" --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }
 rows_fixed16() { row fixed-c16 fixed -c 16 -n 96 --warmup 16 --repeats 3 -t static paged; }
 rows_smollm() { row smollm-c1 decode -c 1 -n 24 --warmup 1 --repeats 1 -t paged --model smollm2-135m; }
 # The ceilings are measured once, before the rows.
@@ -89,7 +89,7 @@ matrix() {
   pack
 }
 pack() {
-  tar -czf "$OUT/rows.tar.gz" results/*/*.json results/*/*.jsonl results/*/report.* results/*/blocks/*/client.json results/*/blocks/*/steps.jsonl results/*/blocks/*/telemetry.jsonl 2>/dev/null
+  tar -czf "$OUT/rows.tar.gz" results # raw records and all: every figure can be computed again from them
   ls -la "$OUT/rows.tar.gz"
 }
 # The peer on the plan of the chat row: static generate and continuous batching of Transformers, then both into that row's report.
