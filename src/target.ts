@@ -3,6 +3,7 @@ import type { TargetInfo } from './result/schema.js'
 import { startBuiltin } from './target/builtin.js'
 import { startExternal } from './target/external.js'
 
+export { engineIntegrity } from './target/engine-integrity.js'
 export { probeTarget } from './target/external.js'
 
 /** What the user named: a built-in engine with flags of its own, or a server that already runs. */

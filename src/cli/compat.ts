@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import Table from 'cli-table3'
 import { Failure } from '../failure.js'
-import { DEFINITIONS, type ToolColumn, type ToolStats, toolColumns } from '../metrics/compatibility.js'
+import { DEFINITIONS, toolColumns } from '../metrics/compatibility.js'
 import { type ForeignResult, readForeignResult } from '../metrics/foreign-result.js'
 import { readRun } from '../result/read.js'
+import type { ToolColumn, ToolStats } from '../result/schema.js'
 
 /**
  * `bench compat RUN`: a run as `vllm bench serve`, guidellm and aiperf would have reported it, from the same events; `--with FILE` sets a

@@ -4,7 +4,7 @@ import { type LoadTarget, runLoad } from '../load/generator.js'
 import type { RunWriter } from '../result/store.js'
 import type { Plan } from '../scenario/plan.js'
 import type { Scenario } from '../scenario/types.js'
-import { type RunningTarget, startTarget, type TargetSpec } from '../target.js'
+import { engineIntegrity, type RunningTarget, startTarget, type TargetSpec } from '../target.js'
 import { startSampler } from '../telemetry/sampler.js'
 import type { Progress } from './progress.js'
 import type { RunRequest } from './run-options.js'
@@ -63,11 +63,13 @@ export async function driveBlock(input: BlockInput): Promise<void> {
     block.writeHealth(load.health)
     const died = target.died.aborted ? String(target.died.reason) : null
     const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
+    const integrity = died !== null ? null : await engineIntegrity(target, input.request.apiKey)
     await target.stop()
     block.end(
       died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
       { endNs: nowNs(), measureStartNs },
       reason,
+      integrity,
     )
   } catch (error) {
     await target?.stop()

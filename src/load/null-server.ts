@@ -159,7 +159,7 @@ function readRequests(socket: Socket, onRequest: (request: NullRequest) => void)
       onRequest({
         path: head.split(' ', 2)[1] ?? '/',
         id: /\r\nx-request-id: *([^\r]*)/i.exec(head)?.[1] ?? '',
-        maxTokens: Math.max(1, Number(/"max_tokens": *(\d+)/.exec(body)?.[1] ?? 16)),
+        maxTokens: Math.max(1, Number(/"max_(?:completion_)?tokens": *(\d+)/.exec(body)?.[1] ?? 16)),
         streaming: /"stream": *true/.test(body),
       })
     }

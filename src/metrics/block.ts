@@ -8,6 +8,7 @@ import type {
 } from '../result/schema.js'
 import type { StepTraceRecord } from '../result/trace.js'
 import type { Scenario } from '../scenario/types.js'
+import { toolColumns } from './compatibility.js'
 import { distributionOf } from './distribution.js'
 import { telemetryIn } from './energy.js'
 import { engineMetrics } from './engine-steps.js'
@@ -16,6 +17,7 @@ import { type Latencies, latenciesOf, tokenGaps } from './latency.js'
 import { physicalLimit } from './limit.js'
 import { type Steadiness, steadinessOf } from './steady.js'
 import { promptTokens, throughputOf, tokensBetween } from './throughput.js'
+import { summarizeTtft } from './ttft-split.js'
 import { windowOf } from './window.js'
 
 export interface BlockInput {
@@ -59,6 +61,8 @@ export function measureBlock(input: BlockInput): { metrics: BlockMetrics; steady
     ...telemetryMeans,
     joulesPerOutputToken: energyJoules === null || windowTokens === 0 ? null : energyJoules / windowTokens,
     ...physicalLimit(records, window, target, input.ceilings),
+    ttftSplit: summarizeTtft(records, input.steps),
+    otherTools: ok.length === 0 ? [] : toolColumns(records),
   }
   return { metrics, steady: steadinessOf(records, window, scenario.load.arrival) }
 }

@@ -1,29 +1,9 @@
-import type { RequestRecord } from '../result/schema.js'
+import type { RequestRecord, Tool, ToolColumn, ToolStats } from '../result/schema.js'
 import { greatest, least } from './window.js'
 
-/** Mean, median and p99 as another tool prints them, ms. */
-export interface ToolStats {
-  mean: number
-  p50: number
-  p99: number
-}
-
 export const TOOLS = ['vllm bench serve', 'guidellm', 'aiperf'] as const
-export type Tool = (typeof TOOLS)[number]
-
-/** One tool's view of a run; null: the tool has no such metric. */
-export interface ToolColumn {
-  tool: Tool
-  ttftMs: ToolStats | null
-  tpotMs: ToolStats | null
-  itlMs: ToolStats | null
-  e2eMs: ToolStats | null
-  outputTokensPerSecond: number | null
-  requestsPerSecond: number | null
-}
-
 /** What each tool's names mean: t0 start, tf first token, tl last token, N output tokens. */
-export const DEFINITIONS: Record<Tool, { ttft: string; tpot: string; itl: string; throughput: string }> = {
+export const DEFINITIONS: Record<Tool, ToolColumn['how']> = {
   'vllm bench serve': {
     ttft: 'first frame with a choice, even an empty one, - t0',
     tpot: '(last frame - t0 - TTFT) / (N - 1)',
@@ -58,6 +38,7 @@ function vllmColumn(ok: readonly RequestRecord[]): ToolColumn {
   const tpot = answered.flatMap((r) => (r.counted > 1 ? [(latency(r) - ttft(r)) / (r.counted - 1)] : []))
   return {
     tool: 'vllm bench serve',
+    how: DEFINITIONS['vllm bench serve'],
     ttftMs: linearStats(answered.map(ttft)),
     tpotMs: linearStats(tpot),
     itlMs: linearStats(answered.flatMap(vllmGaps)),
@@ -94,6 +75,7 @@ function guidellmColumn(ok: readonly RequestRecord[]): ToolColumn {
   const some = ok.filter((record) => record.counted > 0)
   return {
     tool: 'guidellm',
+    how: DEFINITIONS.guidellm,
     ttftMs: weightedStats(ok.map((r) => [r.firstTokenNs === null ? 0 : (r.firstTokenNs - r.sentNs!) / 1e6, 1])),
     tpotMs: weightedStats(some.map((r) => [(last(r) - r.sentNs!) / 1e6 / tokens(r), tokens(r)])),
     itlMs: weightedStats(many.map((r) => [(last(r) - r.firstTokenNs!) / 1e6 / (tokens(r) - 1), tokens(r) - 1])),
@@ -113,6 +95,7 @@ function aiperfColumn(ok: readonly RequestRecord[]): ToolColumn {
   const many = answered.filter((record) => record.counted > 1)
   return {
     tool: 'aiperf',
+    how: DEFINITIONS.aiperf,
     ttftMs: linearStats(answered.map(ttft)),
     tpotMs: null,
     itlMs: linearStats(many.map((r) => (latency(r) - ttft(r)) / (r.counted - 1))),

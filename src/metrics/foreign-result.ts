@@ -1,5 +1,6 @@
 import { Failure } from '../failure.js'
-import type { Tool, ToolColumn, ToolStats } from './compatibility.js'
+import type { Tool, ToolColumn, ToolStats } from '../result/schema.js'
+import { DEFINITIONS } from './compatibility.js'
 
 /** A published result of another tool, in the shape of our own column of that tool. */
 export interface ForeignResult {
@@ -44,6 +45,7 @@ function readVllm(value: Json): ForeignResult {
     tool: 'vllm bench serve',
     column: {
       tool: 'vllm bench serve',
+      how: DEFINITIONS['vllm bench serve'],
       ttftMs: stats('ttft'),
       tpotMs: stats('tpot'),
       itlMs: stats('itl'),
@@ -79,6 +81,7 @@ function readGuidellm(benchmark: Json): ForeignResult {
     tool: 'guidellm',
     column: {
       tool: 'guidellm',
+      how: DEFINITIONS.guidellm,
       ttftMs: stats('time_to_first_token_ms'),
       tpotMs: stats('time_per_output_token_ms'),
       itlMs: stats('inter_token_latency_ms'),
@@ -108,6 +111,7 @@ function readAiperf(value: Json): ForeignResult {
     tool: 'aiperf',
     column: {
       tool: 'aiperf',
+      how: DEFINITIONS.aiperf,
       ttftMs: stats('time_to_first_token'),
       tpotMs: null,
       itlMs: stats('inter_token_latency'),

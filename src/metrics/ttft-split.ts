@@ -1,29 +1,8 @@
-import type { RequestRecord } from '../result/schema.js'
+import type { RequestRecord, TtftSplit, TtftSummary } from '../result/schema.js'
 import type { RequestTrace, StepTraceRecord } from '../result/trace.js'
 import { nearestRank } from './distribution.js'
 
-/** Where one request's TTFT from its due time went, ms. The parts sum to t_first_token - t_intended. */
-export interface TtftSplit {
-  /** t_sent - t_intended: the client was late. */
-  clientLagMs: number
-  /** Engine's arrival - t_sent: body on the wire, accepted, read to its last byte, tokenised by nobody yet. */
-  sendMs: number
-  /** Scheduled - arrival: validation and the waiting queue. */
-  queueMs: number
-  /** Engine's first token - scheduled. */
-  prefillMs: number
-  /** Client's first token - engine's first token: detokenised, written, received. */
-  flushMs: number
-}
-
 export const TTFT_PARTS = ['clientLagMs', 'sendMs', 'queueMs', 'prefillMs', 'flushMs'] as const
-
-/** Median and mean of each part over the measured successes that the trace knows; null without any. */
-export interface TtftSummary {
-  n: number
-  p50: TtftSplit
-  mean: TtftSplit
-}
 
 /** Joins client records and engine spans by request id; both are on CLOCK_MONOTONIC, so no offset is needed. */
 export function ttftSplits(
@@ -49,6 +28,7 @@ export function ttftSplits(
   return splits
 }
 
+/** Null without a request that both the client and the trace know. */
 export function summarizeTtft(
   records: readonly RequestRecord[],
   trace: readonly StepTraceRecord[],

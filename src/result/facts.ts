@@ -61,7 +61,7 @@ export function blockFacts(input: FactInput): BlockFacts {
       (record) => record.outcome === 'http-4xx' && /context|maximum|too long/i.test(record.detail ?? ''),
     ).length,
     telemetryCoverage: telemetryCoverage(data, metrics, input.telemetry),
-    engineIntegrity: null,
+    engineIntegrity: data.manifest.engineIntegrity ?? null,
   }
 }
 
@@ -106,7 +106,7 @@ function rateOf(times: readonly number[]): number | null {
   return last > first ? (times.length - 1) / ((last - first) / 1e9) : null
 }
 
-/** Cold: none. Shared: the declared prefix, in whole blocks, of every request of a group but its first. Else unknown. */
+/** Cold: none. Shared: the declared prefix, in whole blocks, of every request of a group but its first (a warm-up brings those). Else unknown. */
 function expectedCachedShare(scenario: Scenario, measured: BlockData['records'], target: TargetInfo): number | null {
   if (target.options['enablePrefixCaching'] === false) return null
   if (scenario.cache === 'cold') return scenario.workload.shapes.some((shape) => shape.conversation !== null) ? null : 0
@@ -116,7 +116,9 @@ function expectedCachedShare(scenario: Scenario, measured: BlockData['records'],
   const prompts = measured.reduce((sum, record) => sum + record.inputTokens, 0)
   const shape = scenario.workload.shapes.find((entry) => entry.prefix !== null)
   if (!shape?.prefix || prompts === 0) return null
-  const cached = Math.floor(shape.prefix.tokens / block) * block * shape.prefix.share * measured.length
+  const misses = scenario.load.warmupRequests > 0 ? 0 : shape.prefix.groups
+  const hits = Math.max(0, shape.prefix.share * measured.length - misses)
+  const cached = Math.floor(shape.prefix.tokens / block) * block * hits
   return cached / prompts
 }
 

@@ -240,6 +240,8 @@ export interface BlockManifest {
   status: 'running' | 'complete' | 'partial' | 'failed'
   /** Why, when partial or failed. */
   reason: string | null
+  /** What the engine's own check found at the block's end: '' nothing; null or absent: not told. */
+  engineIntegrity?: string | null
 }
 
 export interface RunManifest {
@@ -342,6 +344,51 @@ export interface BlockMetrics {
   /** Achieved tokens/s over the limit of the formula in metrics/limit.ts; null without a measured ceiling. */
   shareOfLimit: number | null
   limitTokensPerSecond: number | null
+  /** Null without an engine trace; absent in records of before. */
+  ttftSplit?: TtftSummary | null
+  otherTools?: ToolColumn[]
+}
+
+/** Where one request's TTFT from its due time went, ms. The parts sum to t_first_token - t_intended. */
+export interface TtftSplit {
+  /** t_sent - t_intended: the client was late. */
+  clientLagMs: number
+  /** Engine's arrival - t_sent: body on the wire, accepted, read to its last byte, tokenised by nobody yet. */
+  sendMs: number
+  /** Scheduled - arrival: validation and the waiting queue. */
+  queueMs: number
+  /** Engine's first token - scheduled. */
+  prefillMs: number
+  /** Client's first token - engine's first token: detokenised, written, received. */
+  flushMs: number
+}
+
+/** Median and mean of each part over the measured successes that the engine's trace knows. */
+export interface TtftSummary {
+  n: number
+  p50: TtftSplit
+  mean: TtftSplit
+}
+
+/** Mean, median and p99 as another tool prints them, ms. */
+export interface ToolStats {
+  mean: number
+  p50: number
+  p99: number
+}
+
+export type Tool = 'vllm bench serve' | 'guidellm' | 'aiperf'
+
+/** One tool's view of the same events; null: the tool has no such metric. `how`: what its names mean. */
+export interface ToolColumn {
+  tool: Tool
+  ttftMs: ToolStats | null
+  tpotMs: ToolStats | null
+  itlMs: ToolStats | null
+  e2eMs: ToolStats | null
+  outputTokensPerSecond: number | null
+  requestsPerSecond: number | null
+  how: { ttft: string; tpot: string; itl: string; throughput: string }
 }
 
 export const VALIDITY = {

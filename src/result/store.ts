@@ -149,10 +149,11 @@ export class BlockWriter {
     status: 'complete' | 'partial' | 'failed',
     times: Pick<BlockManifest, 'endNs' | 'measureStartNs'>,
     reason: string | null,
+    engineIntegrity: string | null = null,
   ): void {
     this.requests.close()
     this.telemetry.close()
-    this.block = { ...this.block, ...times, status, reason }
+    this.block = { ...this.block, ...times, status, reason, engineIntegrity }
     this.run.updateManifest({
       blocks: this.run.manifest.blocks.map((other) => (other.folder === this.block.folder ? this.block : other)),
     })

@@ -32,6 +32,23 @@ describe('the page', () => {
     expect(/Computed tokens that were wasted: static \d+\.\d%/.test(page)).toBe(true)
   })
 
+  test('says where TTFT went, what the client adds, and what other tools would print', async () => {
+    const input = fixture({ blocksPerTarget: 1 })
+    const split = { clientLagMs: 0.125, sendMs: 0.25, queueMs: 40, prefillMs: 7, flushMs: 0.5 }
+    const stats = { mean: 1, p50: 123.5, p99: 3 }
+    const how = { ttft: 'a', tpot: 'b', itl: 'c', throughput: 'd' }
+    const rates = { outputTokensPerSecond: 77, requestsPerSecond: 1, how }
+    const block = input.summary.blocks[0]!
+    block.ttftSplit = { n: 64, p50: split, mean: split }
+    block.otherTools = [{ tool: 'guidellm', ttftMs: stats, tpotMs: null, itlMs: stats, e2eMs: stats, ...rates }]
+    const page = await renderHtml(input)
+    expect(page).toContain('Where TTFT goes')
+    expect(page).toContain('47.9')
+    expect(page).toContain('The client itself adds 0.21')
+    expect(page).toContain('guidellm')
+    expect(page).toContain('124 / 3')
+  })
+
   test('is at most 1 MB for the typical run, 3 MB with every token', async () => {
     expect((await renderHtml(fixture())).length).toBeLessThan(1e6)
     const everything = fixture({ requests: 600, concurrency: 32 })
