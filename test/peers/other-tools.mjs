@@ -4,12 +4,15 @@
 //   node test/peers/other-tools.mjs ceiling [the same] [--concurrency 16,64,256,1024]
 // compat   one load (TTFT 100 ms, 10 ms a token, 16 streams): what each tool prints, beside our column "as that tool would report it".
 // ceiling  no pause between tokens: tokens/s that each client takes in, by the server's own stamps; server on core 0, clients on core 1.
+// truth    ours alone, server and client on cores of their own: what was programmed beside what was measured, at 1, 16 and 256 streams.
+// streams  10,000 open streams at once: lost, and memory.
 // A tool that is not given is named as missing. DIR is a folder with a Hugging Face tokenizer.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { calibrate } from '../../dist/src/load/calibrate.js'
 import { runLoad } from '../../dist/src/load/generator.js'
 import { startNullServer } from '../../dist/src/load/null-process.js'
 import { toolColumns } from '../../dist/src/metrics/compatibility.js'
@@ -109,7 +112,8 @@ const TOOLS = {
 const COLUMN = { guidellm: 'guidellm', aiperf: 'aiperf', vllm: 'vllm bench serve' }
 
 execFileSync('taskset', ['-cp', String(cores.client), String(process.pid)])
-const result = positionals[0] === 'ceiling' ? await ceilings() : await compat()
+const MODES = { compat, ceiling: ceilings, truth, streams }
+const result = await (MODES[positionals[0]] ?? compat)()
 if (flags.json) writeFileSync(flags.json, `${JSON.stringify(result, null, 1)}\n`)
 rmSync(folder, { recursive: true, force: true })
 
@@ -177,7 +181,78 @@ async function ceilings() {
       console.log(JSON.stringify(rows.at(-1)))
     }
   }
+  for (const concurrency of flags.concurrency.split(',').map(Number)) {
+    const best = Math.max(
+      ...rows
+        .filter((row) => row.client === 'ours' && row.concurrency === concurrency)
+        .map((row) => row.tokensPerSecond),
+    )
+    rows.push(await atHalf(concurrency, best))
+    console.log(JSON.stringify(rows.at(-1)))
+  }
   return rows
+}
+
+/** At half of what the client can take in: its event loop must still be prompt. */
+async function atHalf(concurrency, tokensPerSecond) {
+  const itlMs = (2000 * concurrency) / tokensPerSecond
+  const output = Math.max(20, Math.round(3000 / itlMs))
+  const [, own] = await onServer({ ttftMs: 20, itlMs, tokensPerFrame: 1 }, (server) =>
+    oneRun(server, { concurrency, requests: 2 * concurrency, output }),
+  )
+  const health = own.health.filter((worker) => worker.socketsOpened > 0)
+  const loopDelayP99Ms = round(Math.max(...health.map((one) => one.eventLoopDelayP99Ms)))
+  return { concurrency, client: 'ours at half', itlMs: round(itlMs), loopDelayP99Ms, failed: failures(own.records) }
+}
+
+async function truth() {
+  const rows = []
+  const schedule = { ttftMs: 100, itlMs: 20, tokensPerFrame: 1 }
+  for (const concurrency of [1, 16, 256]) {
+    const report = await calibrate({
+      concurrency,
+      schedule,
+      outputTokens: 64,
+      requests: Math.max(24, 2 * concurrency),
+      workers: 1,
+    })
+    const { ttftAddedMsP50, ttftAddedMsP99, itlAddedMsP50, itlAddedMsP99, ttftErrorMs, itlErrorMs } = report
+    const ok = `${report.requestsOk} of ${report.requests}`
+    const added = [ttftAddedMsP50, ttftAddedMsP99, itlAddedMsP50, itlAddedMsP99].map(round)
+    rows.push({
+      concurrency,
+      ok,
+      'TTFT error p50 ms': round(ttftErrorMs.p50),
+      'ITL error p50 ms': round(itlErrorMs.p50),
+    })
+    Object.assign(rows.at(-1), {
+      'client adds TTFT p50': added[0],
+      p99: added[1],
+      'ITL p50': added[2],
+      'ITL p99': added[3],
+    })
+  }
+  console.table(rows)
+  return { schedule, rows }
+}
+
+async function streams() {
+  const [, own] = await onServer({ ttftMs: 20_000, itlMs: 1000, tokensPerFrame: 1 }, (server) =>
+    oneRun(server, { concurrency: 10_000, requests: 10_000, output: 4 }),
+  )
+  const peakMiB = Math.round(process.resourceUsage().maxRSS / 1024)
+  const outcome = {
+    streams: 10_000,
+    complete: own.records.length - failures(own.records),
+    lost: failures(own.records),
+    peakMiB,
+  }
+  console.log(JSON.stringify(outcome))
+  return outcome
+}
+
+function failures(records) {
+  return records.filter((record) => record.outcome !== 'ok').length
 }
 
 async function onServer(schedule, use) {
