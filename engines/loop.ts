@@ -33,6 +33,7 @@ interface Flight {
   plan: StepPlan
   startNs: number
   scheduleNs: number
+  launchNs: number
   running: number
   waiting: number
   kvBlocksUsed: number
@@ -95,6 +96,7 @@ export class EngineLoop {
     if (launched) {
       this.#steps++
       executor.launch(flight.plan)
+      flight.launchNs = monotonicNs() - flight.startNs - flight.scheduleNs
     }
     const previous = this.#pending
     this.#pending = launched ? flight : null
@@ -124,10 +126,11 @@ export class EngineLoop {
   }
 
   #finish(flight: Flight): void {
+    const askedNs = monotonicNs()
     this.#result = this.#parts.executor.read()
     const nowNs = monotonicNs()
     this.engine.commit(flight.plan, this.#result.tokens, nowNs, this.#emit)
-    this.#record(flight, nowNs)
+    this.#record(flight, nowNs, nowNs - askedNs)
     this.#lastEndNs = nowNs
   }
 
@@ -149,7 +152,8 @@ export class EngineLoop {
     stats.add(reason, 1)
   }
 
-  #record(flight: Flight, nowNs: number): void {
+  /** `nowNs`: the device's result was there; commit() has run since. */
+  #record(flight: Flight, nowNs: number, waitNs: number): void {
     const { stats, trace, kvBlocksTotal } = this.#parts
     const { plan, startNs, scheduleNs, running, waiting, kvBlocksUsed } = flight
     stats.add('steps', 1)
@@ -171,12 +175,23 @@ export class EngineLoop {
       preemptions: plan.preemptions,
       cachedTokens: plan.cachedTokens,
       scheduleNs: Math.round(scheduleNs),
+      launchNs: Math.round(flight.launchNs),
+      waitNs: Math.round(waitNs),
+      commitNs: Math.round(monotonicNs() - nowNs),
     })
   }
 }
 
 function emptyFlight(limits: PlanLimits): Flight {
-  return { plan: createStepPlan(limits), startNs: 0, scheduleNs: 0, running: 0, waiting: 0, kvBlocksUsed: 0 }
+  return {
+    plan: createStepPlan(limits),
+    startNs: 0,
+    scheduleNs: 0,
+    launchNs: 0,
+    running: 0,
+    waiting: 0,
+    kvBlocksUsed: 0,
+  }
 }
 
 /** Row `sample` of the step's log-probabilities, cut to what its request asked for. */

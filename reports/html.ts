@@ -3,6 +3,7 @@ import { cleanLine } from './clean.js'
 import { headline } from './headline.js'
 import type { ReportInput } from './input.js'
 import { html, type Markup } from './markup.js'
+import { engineTimeSection } from './page/engine-time.js'
 import { figure, figurePair } from './page/figure.js'
 import { answersSection, comparisonSection, errorsSection, limitSection } from './page/findings.js'
 import { pageHeader } from './page/header.js'
@@ -59,7 +60,7 @@ function sections(input: ReportInput, charts: ReadonlyMap<string, RenderedChart>
 ${section('comparison', 'Comparison', comparisonSection(input))}
 ${section('speed', 'Throughput and latency', one('throughput'), one('latency'), one('forest'))}
 ${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), ttftSection(input), otherToolsSection(input))}
-${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'))}
+${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'), engineTimeSection(input))}
 ${section('time', 'What happened when', one('timeline'))}
 ${section('load', 'The load', one('lengths'))}
 ${section('limit', 'Share of the physical limit', limitSection(input))}

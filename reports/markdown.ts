@@ -1,6 +1,7 @@
 import { escapeMarkdown } from './clean.js'
 import { comparisonTable } from './comparison-table.js'
 import { contextLines, noticeLines, reasonLines, validityLine } from './context.js'
+import { ENGINE_TIME_NOTE, engineTimeTable } from './engine-time.js'
 import { formatInterval, formatNumber, formatRatio } from './format.js'
 import { headline, intervalNote } from './headline.js'
 import type { ReportInput } from './input.js'
@@ -28,6 +29,7 @@ export function renderMarkdown(input: ReportInput): string {
       contextLines(input).map(([label, text]) => `- ${label}: ${escapeMarkdown(text)}`),
     ),
     folded('Metrics compared', comparisonRows(input)),
+    folded('The engine’s own time per step', engineTimeRows(input)),
     folded('Notes', [
       ...reasons.filter((reason) => reason.severity === 'note').map(({ text }) => `- ${escapeMarkdown(text)}`),
       ...comparisonTable(input).footnotes.map((line) => `- ${escapeMarkdown(line)}`),
@@ -67,6 +69,19 @@ function comparisonRows({ summary }: ReportInput): string[] {
       ]
       return `| ${values.map(escapeMarkdown).join(' | ')} |`
     }),
+  ]
+}
+
+function engineTimeRows(input: ReportInput): string[] {
+  const time = engineTimeTable(input)
+  if (time === null) return []
+  const line = (cells: readonly string[]) => `| ${cells.map(escapeMarkdown).join(' | ')} |`
+  return [
+    line(time.head),
+    `| --- |${' ---: |'.repeat(time.head.length - 1)}`,
+    ...time.rows.map(line),
+    '',
+    ENGINE_TIME_NOTE,
   ]
 }
 

@@ -2,6 +2,7 @@ import Table from 'cli-table3'
 import { createColors } from 'picocolors'
 import { type ComparisonTable, comparisonTable } from './comparison-table.js'
 import { contextLines, noticeLines, reasonLines, validityLine } from './context.js'
+import { ENGINE_TIME_NOTE, engineTimeTable } from './engine-time.js'
 import { headline, intervalNote } from './headline.js'
 import type { ReportInput } from './input.js'
 
@@ -11,6 +12,8 @@ export interface TerminalOptions {
   color: boolean
   /** ASCII borders and dashes only. */
   ascii: boolean
+  /** The engine's own time per step too. */
+  details?: boolean
 }
 
 /** The comparison for a terminal: the finding, the table, then what the figures were measured on. Ends in a line feed. */
@@ -30,6 +33,7 @@ export function renderTerminal(input: ReportInput, options: TerminalOptions): st
     table.footnotes.flatMap((line) => wrap(`– ${line}`, width, 2)).map(dim),
     [''],
     contextLines(input).flatMap(([label, text]) => wrap(`${label.padEnd(9)} ${text}`, width, 10)),
+    options.details ? engineTimeLines(input).flatMap((line) => wrap(line, width, 10)) : [],
     reasonLines(input).flatMap(({ text, fix, severity }) => [
       ...wrap(`${severity === 'note' ? 'note' : severity} ${text}`, width, 2).map(
         severity === 'note' ? dim : colors.yellow,
@@ -40,6 +44,16 @@ export function renderTerminal(input: ReportInput, options: TerminalOptions): st
   ]
   const text = sections.flat().join('\n') + '\n'
   return options.ascii ? toAscii(text) : text
+}
+
+function engineTimeLines(input: ReportInput): string[] {
+  const time = engineTimeTable(input)
+  if (time === null) return ['engine    no target wrote a step trace']
+  const rows = time.rows.map(([name, ...cells]) => {
+    const parts = cells.map((cell, index) => `${time.head[index + 1]} ${cell}`)
+    return `engine    ${name} (${time.head[0]}): ${parts.join('; ')}`
+  })
+  return [...rows, `engine    ${ENGINE_TIME_NOTE}`]
 }
 
 type Colors = ReturnType<typeof createColors>
@@ -121,7 +135,7 @@ function wrap(text: string, width: number, indent = 0): string[] {
   return [...lines, line]
 }
 
-const ASCII_FOR: Record<string, string> = { '–': '-', '…': '...', '’': "'", '×': 'x', '\u2060': '' }
+const ASCII_FOR: Record<string, string> = { '–': '-', '…': '...', '’': "'", '×': 'x', '\u2060': '', µ: 'u' }
 
 function toAscii(text: string): string {
   return text.replace(/[^\p{Cc} -~]/gu, (character) => ASCII_FOR[character] ?? '?')

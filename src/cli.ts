@@ -123,6 +123,7 @@ program
     new Option('--report-data <what>', 'raw data inside the page').choices(['auto', 'summary', 'requests', 'tokens']),
   )
   .option('--include-text', 'prompts and answers inside the page')
+  .option('--details', "with table: the engine's own time per step (schedule, FFI, wait, commit) and its pauses")
   .option('--ascii', 'plain borders and dashes')
   .action(async (runs: string[], options: Record<string, unknown>) => {
     const { reportCommand } = await import('./cli/report.js')

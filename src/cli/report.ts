@@ -23,6 +23,8 @@ export interface ReportOptions {
   /** Prompts and answers go into the page too. */
   includeText?: boolean
   ascii?: boolean
+  /** With 'table': the engine's own time per step too. */
+  details?: boolean
   color?: boolean
 }
 
@@ -102,7 +104,8 @@ function renderText(
   if (format === 'markdown') return renderMarkdown(input)
   if (format === 'junit') return renderJunit(input)
   const color = options.color ?? (process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)
-  return renderTerminal(input, { width: process.stdout.columns ?? 100, color, ascii: options.ascii ?? false })
+  const { ascii = false, details = false } = options
+  return renderTerminal(input, { width: process.stdout.columns ?? 100, color, ascii, details })
 }
 
 function deliver(text: string, out: string | undefined): void {

@@ -12,6 +12,7 @@ import { toolColumns } from './compatibility.js'
 import { distributionOf } from './distribution.js'
 import { telemetryIn } from './energy.js'
 import { engineMetrics } from './engine-steps.js'
+import { engineTime } from './engine-time.js'
 import { goodputOf } from './goodput.js'
 import { type Latencies, latenciesOf, tokenGaps } from './latency.js'
 import { physicalLimit } from './limit.js'
@@ -63,6 +64,7 @@ export function measureBlock(input: BlockInput): { metrics: BlockMetrics; steady
     ...physicalLimit(records, window, target, input.ceilings),
     ttftSplit: summarizeTtft(records, input.steps),
     otherTools: ok.length === 0 ? [] : toolColumns(records),
+    engineTime: engineTime(input.steps, window),
   }
   return { metrics, steady: steadinessOf(records, window, scenario.load.arrival) }
 }

@@ -347,7 +347,20 @@ export interface BlockMetrics {
   /** Null without an engine trace; absent in records of before. */
   ttftSplit?: TtftSummary | null
   otherTools?: ToolColumn[]
+  /** Null without an engine trace. */
+  engineTime?: EngineTime | null
 }
+
+/** The engine's own time per step of the window, microseconds, and the garbage-collection pauses of its thread. */
+export interface EngineTime {
+  steps: number
+  /** Nearest rank over steps; null: the trace does not tell this part, or too few steps for the percentile. */
+  parts: Record<EngineTimePart, { p50Us: number | null; p99Us: number | null }>
+  gc: { pauses: number; totalMs: number; longestMs: number }
+}
+
+/** schedule: planning; launch: FFI calls that enqueue the step; wait: blocked on the device; commit: tokens taken. */
+export type EngineTimePart = 'schedule' | 'launch' | 'wait' | 'commit'
 
 /** Where one request's TTFT from its due time went, ms. The parts sum to t_first_token - t_intended. */
 export interface TtftSplit {

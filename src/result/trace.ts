@@ -21,6 +21,12 @@ export interface StepRecord {
   preemptions: number
   cachedTokens: number
   scheduleNs: number
+  /** FFI calls that enqueue the step; on a backend that computes in the call, the computation too. Absent in traces of before. */
+  launchNs?: number
+  /** Blocked on the device for its result. */
+  waitNs?: number
+  /** Tokens taken, sequences updated. */
+  commitNs?: number
 }
 
 export interface RequestTrace {

@@ -49,6 +49,13 @@ describe('the page', () => {
     expect(page).toContain('124 / 3')
   })
 
+  test('tells the engine’s own time per step where there is a trace', async () => {
+    const page = await renderHtml(fixture())
+    expect(page).toContain('The engine’s own time per step')
+    expect(page).toContain('9,400 / –')
+    expect(await renderHtml(fixture({ steps: false }))).not.toContain('own time per step')
+  })
+
   test('is at most 1 MB for the typical run, 3 MB with every token', async () => {
     expect((await renderHtml(fixture())).length).toBeLessThan(1e6)
     const everything = fixture({ requests: 600, concurrency: 32 })

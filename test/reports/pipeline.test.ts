@@ -16,6 +16,13 @@ describe('Markdown', () => {
     expect(new Set(columns.slice(0, 11))).toEqual(new Set([4]))
   })
 
+  test('folds the engine’s own time per step', () => {
+    expect(renderMarkdown(fixture())).toMatch(
+      /<summary>The engine’s own time per step<\/summary>[\s\S]*\| 212 \/ 260 \|/,
+    )
+    expect(renderMarkdown(fixture({ steps: false }))).not.toContain('own time per step')
+  })
+
   test('stays under what a comment can hold, and keeps the finding', () => {
     const input = fixture({ status: 'partial' })
     input.summary.notices = Array.from({ length: 3000 }, (_, index) => `notice ${index} ${'x'.repeat(80)}`)

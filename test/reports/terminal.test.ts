@@ -39,6 +39,16 @@ describe('the table in the terminal', () => {
     expect(renderTerminal(input, { ...PLAIN, ascii: true })).toMatch(/^[\n -~]*$/)
   })
 
+  test('tells the engine’s own time per step when asked, and why not without a trace', () => {
+    const details = { ...PLAIN, width: 300, details: true }
+    const text = renderTerminal(fixture(), details)
+    expect(text).toContain('launch (FFI) 212 / 260; wait 9,400 / –')
+    expect(text).toContain('GC pauses 3: 4.50 ms, longest 2.25 ms')
+    expect(renderTerminal(fixture(), { ...details, ascii: true })).toMatch(/p99, us a step[\n -~]*$/)
+    expect(renderTerminal(fixture(), PLAIN)).not.toContain('launch (FFI)')
+    expect(renderTerminal(fixture({ steps: false }), details)).toContain('no target wrote a step trace')
+  })
+
   test('says INVALID, why, and what to do', () => {
     const text = renderTerminal(fixture({ status: 'partial' }), PLAIN)
     expect(text).toContain('INVALID (PARTIAL: the run did not end)')
