@@ -109,5 +109,6 @@ function verdictsText(rows: readonly Comparison[]): string {
       .map((verdict) => `${count(verdict)} ${verdict === 'single-run' ? 'without an interval' : verdict}`)
     return `${cleanLine(head, 30)}: ${parts.join(', ')}`
   })
-  return `Of ${rows.length / heads.length} metrics against ${cleanLine(rows[0]!.base, 30)}: ${texts.join('; ')}`
+  const metrics = new Set(rows.map((row) => row.metric)).size
+  return `Of ${metrics} metrics against ${cleanLine(rows[0]!.base, 30)}: ${texts.join('; ')}`
 }
