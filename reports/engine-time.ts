@@ -24,7 +24,9 @@ export function engineTimeTable(input: ReportInput): { head: string[]; rows: str
           `${cleanLine(info.name, 40)}, block ${block}`,
           ...PARTS.map(([part]) => `${formatNumber(time.parts[part].p50Us)} / ${formatNumber(time.parts[part].p99Us)}`),
           formatCount(time.steps),
-          `${formatCount(pauses)}: ${formatNumber(totalMs)} ms, longest ${formatNumber(longestMs)} ms`,
+          pauses === 0
+            ? 'none'
+            : `${formatCount(pauses)}: ${formatNumber(totalMs)} ms, longest ${formatNumber(longestMs)} ms`,
         ],
       ]
     }),
