@@ -1,4 +1,5 @@
 import { contextLines } from '../context.js'
+import { DEFINITIONS } from '../definitions.js'
 import { formatBytes, formatCount, formatNumber } from '../format.js'
 import type { ReportInput } from '../input.js'
 import { html, type Markup, table } from '../markup.js'
@@ -58,40 +59,6 @@ export function environmentSection(input: ReportInput): Markup {
   )}</details>`
 }
 
-const DEFINITIONS: [name: string, meaning: string][] = [
-  [
-    'TTFT',
-    'time to first token: first frame with a generated token, less the instant before the request was handed to the socket. Frames with only a role, usage or nothing do not count.',
-  ],
-  [
-    'ITL',
-    'inter-token latency: the gap before a socket read that delivered k tokens counts as k gaps of a k-th each; pooled over tokens.',
-  ],
-  ['TPOT', 'time per output token, per request: (last token − first token) / (tokens − tokens of the first read).'],
-  ['e2e', 'last token − send. In open loop the intended send time counts, so that a late client cannot hide waiting.'],
-  [
-    'output tok/s',
-    'tokens that arrived in the steady window / its length. The window ends at the last instant at which the asked load was still fully offered: the drain is outside.',
-  ],
-  [
-    'percentiles',
-    'nearest rank on raw samples. Under its sample floor (99% confidence: p50 11, p90 64, p95 130, p99 662 requests) a percentile is not printed.',
-  ],
-  [
-    'interval',
-    '90%, Student’s t on logs of block values, paired by repeat where both sides have the same repeats. The block is the unit; requests of one block are not independent.',
-  ],
-  [
-    'padding share',
-    'tokens computed for left padding and for rows already finished / all tokens computed, from the engine’s step trace.',
-  ],
-  [
-    'utilization.gpu',
-    'share of time in which any kernel ran. It says nothing of how full the GPU was; DRAM and tensor activity (GPM) do.',
-  ],
-  ['goodput', 'requests that met every objective, per second; a failed or dropped request is attempted and bad.'],
-]
-
 const LIMITS = [
   'Client and engine share this host unless the target says otherwise: the client’s own work is inside the figures, and its size is stated above when it was calibrated.',
   'Seeded random weights give the timing of real ones of the same shape, and meaningless text.',
@@ -100,7 +67,7 @@ const LIMITS = [
 ]
 
 export function definitionsSection(): Markup {
-  return html`<dl class="definitions">${DEFINITIONS.map(([name, meaning]) => html`<dt>${name}</dt><dd>${meaning}</dd>`)}</dl>
+  return html`<dl class="definitions">${DEFINITIONS.map(({ name, meaning }) => html`<dt>${name}</dt><dd>${meaning}</dd>`)}</dl>
 <h3>Honest limits</h3><ul>${LIMITS.map((line) => html`<li>${line}</li>`)}</ul>`
 }
 
