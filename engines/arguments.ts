@@ -149,6 +149,7 @@ function defineCommand(): Command {
   on('fused-kernels', 'fused operations')
   off('deterministic', 'results independent of batch composition')
   value('--cublaslt', "path of libcublasLt, 'auto' or 'none'", 'auto')
+  value('--kernel-choices', "file that keeps which kernels were timed as fastest (CUDA), 'auto' or 'none'", 'auto')
   value('--step-trace', 'file for the step trace, JSON lines', null)
   value('--max-queue', 'sequences accepted and not yet finished before 429', 4096, integer(1, 10 ** 6))
   value('--fault', 'inject a fault (tests)', '')

@@ -1,6 +1,9 @@
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { type DeviceOptions, KernelError, Kernels } from '../kernels/binding.js'
 import { buildKernels, KernelBuildError } from '../kernels/build.js'
 import { EngineError } from './engine-error.js'
+import { cacheDirectory } from './model/cache.js'
 import type { ModelConfig } from './model/config.js'
 import { ModelError } from './model/errors.js'
 import { PRESETS } from './model/presets.js'
@@ -64,12 +67,25 @@ export function asEngineError(error: unknown): EngineError {
   return new EngineError('worker-died', text, cause)
 }
 
-function deviceOptions({ dtype, deterministic, fault, threads, cublaslt }: EngineOptions): DeviceOptions {
+/** Where the choices of kernels are kept between starts; '' when they are not. A folder that cannot be made costs only that. */
+function choicesFile(kernelChoices: string): string {
+  if (kernelChoices === 'none') return ''
+  const file = kernelChoices === 'auto' ? join(cacheDirectory(), 'kernel-choices', 'matmul') : kernelChoices
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    return file
+  } catch {
+    return ''
+  }
+}
+
+function deviceOptions({ dtype, deterministic, fault, threads, cublaslt, kernelChoices }: EngineOptions): DeviceOptions {
   return {
     dtype: dtype === 'auto' ? 'bf16' : dtype,
     deterministic,
     fault,
     threads,
     cublaslt: cublaslt === 'auto' ? '' : cublaslt,
+    matmul_choices: choicesFile(kernelChoices),
   }
 }

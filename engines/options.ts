@@ -34,6 +34,8 @@ export interface EngineOptions {
   fusedKernels: boolean
   deterministic: boolean
   cublaslt: string
+  /** File that keeps which kernels were chosen by timing (CUDA); 'auto': in the cache directory, 'none': choose at every start. */
+  kernelChoices: string
   stepTrace: string | null
   /** Requests accepted and not yet finished before 429. */
   maxQueue: number

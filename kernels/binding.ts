@@ -67,6 +67,8 @@ export interface DeviceOptions {
   isa?: string
   device?: number
   cublaslt?: string
+  /** CUDA: file that keeps which kernel kn_matmul chose for a shape; absent or '': none. */
+  matmul_choices?: string
 }
 
 export interface DeviceInfo {

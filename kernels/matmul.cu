@@ -1,5 +1,6 @@
 /* matmul.cu - kn_matmul: chooses, per (M bucket, N, K, types), the fastest of cuBLASLt's algorithms and our own kernels.
- * The choice is made by timing on first use, with the weights out of the L2 cache as they are in a forward pass, and kept. While a
+ * The choice is made by timing on first use, with the weights out of the L2 cache as they are in a forward pass, and kept
+ * (on disk too: matmul_choices.cu). While a
  * graph is being recorded nothing can be timed: then the nearest choice made before serves, or cuBLASLt's first proposal.
  * Deterministic mode takes none of this: one kernel, whose rows do not depend on M. BENCH_MATMUL_TRACE=1 prints the timings. */
 #include "matmul.cuh"
@@ -8,7 +9,7 @@
 #include <cstdlib>
 
 static constexpr size_t WORKSPACE_BYTES = 64u << 20;
-static constexpr int CUBLASLT_CANDIDATES = 8;
+static constexpr int CUBLASLT_CANDIDATES = 8; /* it proposes no more (cuBLASLt 13.1, H100) */
 /* What a kernel that asks for its weights before the wait gains in a step, and timing it alone does not show: up to 8 tokens, where all of
  * them start that way (H100, Llama-3-8B, step of 8: 6.31 ms without it, 6.00 with; at 16 tokens a bonus chooses wrongly: 6.67, 7.26). */
 static constexpr float EARLY_WEIGHTS_MS = 1.5e-3f;
@@ -36,14 +37,17 @@ extern "C" int32_t kn_matmul(kn_device *device, kn_addr out, kn_addr in, kn_addr
   return choice != nullptr ? run(device, p, *choice) : KN_LAUNCH_FAILED;
 }
 
-int32_t matmul_create(kn_device *device, const std::string &cublasltPath) {
+int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choicesPath) {
   device->matmul = new Matmul;
   device->matmul->workspaceBytes = WORKSPACE_BYTES;
   KN_CUDA(device, cudaMalloc(&device->matmul->workspace, WORKSPACE_BYTES));
   KN_CUDA(device, cudaMemsetAsync(device->matmul->workspace, 0, WORKSPACE_BYTES, device->stream));
   KN_CUDA(device, cudaEventCreate(&device->matmul->start));
   KN_CUDA(device, cudaEventCreate(&device->matmul->end));
-  return device->deterministic ? KN_OK : cublaslt_open(device, cublasltPath);
+  if (device->deterministic) return KN_OK; /* one kernel: nothing to choose */
+  KN_TRY(cublaslt_open(device, cublasltPath));
+  matmul_choices_load(device, choicesPath);
+  return KN_OK;
 }
 
 void matmul_destroy(kn_device *device) {
@@ -73,6 +77,7 @@ static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p) {
   } else {
     if (tune(device, p, &choice) != KN_OK) return nullptr;
     matmul.tuned[bucketKey] = choice;
+    matmul_choices_add(device, bucketKey, choice);
   }
   if (choice.kind == MatmulKind::CublasLt && !cublaslt_accepts(device, p, choice) && cublaslt_candidates(device, p, &choice, 1) == 0)
     choice = tile_choice(p.m);

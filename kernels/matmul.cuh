@@ -1,4 +1,4 @@
-/* matmul.cuh - what the candidates of kn_matmul share. matmul.cu chooses among them by timing; each has a file:
+/* matmul.cuh - what the candidates of kn_matmul share. matmul.cu chooses among them by timing, matmul_choices.cu keeps the choices; each has a file:
  *   matmul_cublaslt.cu  cuBLASLt, opened at run time           matmul_gemv.cu    M up to 16, weights straight to registers
  *   matmul_tile.cu      any M, the same bits for every M       matmul_plain.cu   shapes whose rows are not 16-byte aligned
  *   matmul_skinny.cu    M up to 64, weights through shared memory   matmul_rows.cu    M = 1 and a small matrix, a warp to a row */
@@ -37,12 +37,17 @@ struct Matmul {
   std::map<MatmulKey, MatmulChoice> tuned; /* by M bucket: the fastest where it was timed */
   std::map<MatmulKey, MatmulChoice> exact; /* by M: what runs */
   cudaEvent_t start = nullptr, end = nullptr;
+  std::string choicesPath; /* where choices are kept; empty: nowhere */
 };
 
 /* matmul.cu */
-int32_t matmul_create(kn_device *device, const std::string &cublasltPath);
+int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choicesPath);
 void matmul_destroy(kn_device *device);
 std::string matmul_library(kn_device *device); /* "path (version)" of cuBLASLt, or empty */
+
+/* matmul_choices.cu */
+void matmul_choices_load(kn_device *device, const std::string &path);
+void matmul_choices_add(kn_device *device, const MatmulKey &key, const MatmulChoice &choice);
 
 /* matmul_cublaslt.cu */
 int32_t cublaslt_open(kn_device *device, const std::string &path);

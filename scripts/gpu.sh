@@ -69,17 +69,17 @@ row() {
   shift
   echo "== $name: bench run $* ($SECONDS s)"
   rm -rf "results/$name"
-  timeout "${ROW_SECS:-150}" ./bench run "$@" --out "results/$name" --no-color --quiet --no-calibrate 2>"$OUT/$name.log" || { echo "exit $?"; tail -n 5 "$OUT/$name.log"; }
+  timeout "${ROW_SECS:-420}" ./bench run "$@" --out "results/$name" --no-color --quiet --no-calibrate 2>"$OUT/$name.log" || { echo "exit $?"; tail -n 5 "$OUT/$name.log"; }
 }
-rows_decode1() { row decode-c1 decode -c 1 -n 11 --warmup 1 --repeats 1 -t paged; }
-rows_decode16() { row decode-c16 decode -c 16 -n 48 --warmup 16 --repeats 1 -t paged; }
-rows_decode64() { row decode-c64 decode -c 64 -n 128 --warmup 64 --repeats 1 -t paged; }
-rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t paged; }
-rows_even256() { row even-c256 even -c 256 -n 768 --warmup 256 --repeats 1 -t paged --gpu-memory-utilization 0.95; }
-rows_prefill16() { row prefill-c16 prefill -c 16 -n 256 --warmup 32 --repeats 1 -t paged; }
-rows_chat16() { row chat-c16 chat -c 16 -n "${CHAT_REQUESTS:-192}" --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }
-rows_fixed16() { row fixed-c16 fixed -c 16 -n 96 --warmup 16 --repeats 3 -t static paged; }
-rows_smollm() { row smollm-c1 decode -c 1 -n 24 --warmup 1 --repeats 1 -t paged --model smollm2-135m; }
+rows_decode1() { row decode-c1 decode -c 1 -n 11 --warmup 1 --repeats 1 -t static paged; }
+rows_decode16() { row decode-c16 decode -c 16 -n 48 --warmup 16 --repeats 1 -t static paged; }
+rows_decode64() { row decode-c64 decode -c 64 -n 128 --warmup 64 --repeats 1 -t static paged; }
+rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t static paged; }
+rows_even256() { row even-c256 even -c 256 -n 512 --warmup 256 --repeats 1 -t static paged --gpu-memory-utilization 0.95; }
+rows_prefill16() { row prefill-c16 prefill -c 16 -n 256 --warmup 32 --repeats 1 -t static paged; }
+rows_chat16() { row chat-c16 chat -c 16 -n "${CHAT_REQUESTS:-160}" --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }
+rows_fixed16() { row fixed-c16 fixed -c 16 -n 160 --warmup 16 --repeats 3 -t static paged; }
+rows_smollm() { row smollm-c1 decode -c 1 -n 24 --warmup 1 --repeats 1 -t static paged --model smollm2-135m; }
 # The ceilings are measured once, before the rows.
 matrix() {
   BENCH_CEILINGS=$(node dist/kernels/bench.js --json --ceilings --library cuda | node -e 'let t="";process.stdin.on("data",d=>t+=d).on("end",()=>console.log(JSON.stringify(JSON.parse(t).ceilings)))')
@@ -94,9 +94,9 @@ pack() {
 }
 # The peer on the plan of the chat row: static generate and continuous batching of Transformers, then both into that row's report.
 peers() {
-  row chat-peers chat -c 16 -n "${PEER_REQUESTS:-32}" --warmup 16 --repeats 1 -t static paged --export-plan "$OUT/plan.jsonl"
+  row chat-peers chat -c 16 -n "${PEER_REQUESTS:-64}" --warmup 16 --repeats 1 -t static paged --export-plan "$OUT/plan.jsonl"
   for mode in static continuous; do
-    timeout "${PEER_SECS:-130}" python3 test/peers/transformers.py --plan "$OUT/plan.jsonl" --mode "$mode" --out "$OUT/hf-$mode.json" 2>&1 | tail -n 3
+    timeout "${PEER_SECS:-330}" python3 test/peers/transformers.py --plan "$OUT/plan.jsonl" --mode "$mode" --out "$OUT/hf-$mode.json" 2>&1 | tail -n 3
     [ -f "$OUT/hf-$mode.json" ] && ./bench import "$OUT/hf-$mode.json" --into results/chat-peers
   done
   ./bench report results/chat-peers --format table

@@ -17,6 +17,7 @@ const VALUE_FLAGS = {
   threads: 'threads of the CPU kernels',
   seed: 'seed of random weights',
   cublaslt: 'path of libcublasLt, or none',
+  'kernel-choices': 'file that keeps which kernels were timed as fastest (CUDA), or none',
   'max-queue': 'requests accepted before 429',
 } as const
 const SWITCHES = {

@@ -29,7 +29,7 @@ const batches = flags.batch.split(',').map(Number)
 const context = Number(flags.context)
 const options = {
   ...{ engine: 'paged', model: flags.model, servedModelName: null, host: '', port: 0, apiKey: null, stepTrace: null },
-  ...{ backend: flags.backend, dtype: 'bf16', seed: 1, threads: 0, cublaslt: 'auto', fault: '' },
+  ...{ backend: flags.backend, dtype: 'bf16', seed: 1, threads: 0, cublaslt: 'auto', kernelChoices: 'none', fault: '' },
   ...{
     maxModelLen: context + Math.ceil((Math.max(...batches) * context) / 2048) + 32,
     maxNumSeqs: Math.max(...batches),

@@ -46,6 +46,7 @@ export const OPTIONS: EngineOptions = {
   fusedKernels: true,
   deterministic: false,
   cublaslt: 'none',
+  kernelChoices: 'none',
   stepTrace: null,
   maxQueue: 4096,
   fault: '',
