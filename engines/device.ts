@@ -79,7 +79,14 @@ function choicesFile(kernelChoices: string): string {
   }
 }
 
-function deviceOptions({ dtype, deterministic, fault, threads, cublaslt, kernelChoices }: EngineOptions): DeviceOptions {
+function deviceOptions({
+  dtype,
+  deterministic,
+  fault,
+  threads,
+  cublaslt,
+  kernelChoices,
+}: EngineOptions): DeviceOptions {
   return {
     dtype: dtype === 'auto' ? 'bf16' : dtype,
     deterministic,

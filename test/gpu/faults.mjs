@@ -3,7 +3,9 @@
 //   node test/gpu/faults.mjs [--backend cuda] [--json FILE]
 // With --backend cpu those cases run that need no card. Exit code 1: a case went otherwise.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { complete, spawnEngine } from './engine.mjs'
@@ -59,6 +61,7 @@ if (cuda) {
     refused([...SMALL, '--cublaslt', '/nowhere/libcublasLt.so'], 3, /cublas/i),
   )
   await check('another process on the card', sharedCard)
+  await check('kept kernel choices: used again, mended when damaged, done without when unwritable', keptChoices)
 }
 if (flags.json) writeFileSync(flags.json, JSON.stringify(results))
 const failed = results.filter(({ ok }) => !ok).length
@@ -79,6 +82,33 @@ async function check(name, body) {
   const secs = (performance.now() - started) / 1e3
   results.push({ name, ok, detail, secs })
   console.log(`${ok ? 'ok    ' : 'FAILED'} ${name} (${secs.toFixed(1)} s): ${detail}`)
+}
+
+/** A start writes the file, the next adds nothing; a damaged file and one of another origin are begun anew; no file, no matter. */
+async function keptChoices() {
+  const folder = mkdtempSync(join(tmpdir(), 'choices-'))
+  const file = join(folder, 'sub', 'matmul')
+  const start = async (path) => {
+    const [ok] = await serves([...SMALL, '--kernel-choices', path], {}, () => [true, ''])
+    return ok
+  }
+  const read = () => readFileSync(file, 'utf8')
+  const lines = (text) => text.split('\n').length
+  const first = (await start(file)) && read()
+  const again = (await start(file)) && read()
+  writeFileSync(file, `${first.slice(0, first.indexOf('\n') + 1)}1 2 3 nonsense\n64 64`)
+  const damaged = (await start(file)) && read()
+  writeFileSync(file, first.replace('pagedbench', 'another'))
+  const foreign = (await start(file)) && read()
+  const without = await start('/proc/nowhere/matmul')
+  rmSync(folder, { recursive: true })
+  const ok =
+    lines(first) > 10 &&
+    again === first &&
+    lines(damaged) >= lines(first) &&
+    foreign.split('\n')[0] === first.split('\n')[0] &&
+    without
+  return [ok, `${lines(first)} lines, then ${lines(again)}, ${lines(damaged)}, ${lines(foreign)}`]
 }
 
 /** Eight streams under way when it happens: each ends with an error event within a second, /health says 503, the process exits with 3. */

@@ -30,7 +30,15 @@ const { values: flags } = parseArgs({
 })
 const OPTIONS = {
   ...{ engine: 'paged', model: flags.model, servedModelName: null, host: '', port: 0, apiKey: null, stepTrace: null },
-  ...{ backend: flags.backend, dtype: flags.dtype, seed: Number(flags.seed), threads: 0, cublaslt: 'auto', kernelChoices: 'none', fault: '' },
+  ...{
+    backend: flags.backend,
+    dtype: flags.dtype,
+    seed: Number(flags.seed),
+    threads: 0,
+    cublaslt: 'auto',
+    kernelChoices: 'none',
+    fault: '',
+  },
   ...{ maxModelLen: 2048, maxNumSeqs: 64, maxNumBatchedTokens: 2048, blockSize: 16, gpuMemoryUtilization: 0.9 },
   ...{ schedulingPolicy: 'fcfs', enablePrefixCaching: true, enableChunkedPrefill: true, asyncScheduling: false },
   ...{ longPrefillTokenThreshold: 0, batchSize: 8, staticMaxWaitMs: 0, staticVariant: 'literal', enforceEager: false },
