@@ -295,6 +295,10 @@ static __device__ __forceinline__ void step(const Place<D> &at, Rows<D> &r, int 
   at.leave_keys(n);
   if constexpr (masked) mask<D>(r, s, n * kKeys);
   softmax<D>(r, s, shrink, scale_log2);
+  /* These two keep the exponentials here: the assembler moves them behind the next wait, where no product runs beside them, unless a
+   * branch stands between. The values have come already, so this branch is never taken. */
+  settled(s);
+  at.await_values(n - 1);
   products_wait<0>();
   settled(r.o);
   at.leave_values(n - 1);

@@ -89,7 +89,7 @@ template <int pending>
 static __device__ __forceinline__ void products_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
-/* Keeps the compiler from reading what a product leaves before the wait above this. */
+/* What d holds here is final: the compiler neither reads it earlier (a product's result before the wait above this) nor computes it later. */
 template <int N>
 static __device__ __forceinline__ void settled(float (&d)[N]) {
 #pragma unroll
