@@ -64,12 +64,13 @@ export function asEngineError(error: unknown): EngineError {
   return new EngineError('worker-died', text, cause)
 }
 
-function deviceOptions({ dtype, deterministic, fault, threads, cublaslt }: EngineOptions): DeviceOptions {
+function deviceOptions({ dtype, deterministic, fault, threads, cublaslt, wgmma }: EngineOptions): DeviceOptions {
   return {
     dtype: dtype === 'auto' ? 'bf16' : dtype,
     deterministic,
     fault,
     threads,
     cublaslt: cublaslt === 'auto' ? '' : cublaslt,
+    wgmma,
   }
 }

@@ -393,7 +393,7 @@ static __device__ __forceinline__ void consume(const WgmmaArguments &w, Shared<D
         products_wait<0>();
         settled(s);
         at.leave_keys(0);
-        if (unmasked == 0) mask<D>(r, s, 0);
+        if (unmasked < 1) mask<D>(r, s, 0);
         softmax<D>(r, s, shrink, w.a.scale_log2);
         round_probabilities<D>(r, s);
       }
@@ -411,6 +411,7 @@ static __device__ __forceinline__ void consume(const WgmmaArguments &w, Shared<D
       store_rows<D>(w, work, r, shared.queries[slot], group * 64 + warp * 16, lane);
     }
     use += key_tiles;
+    __syncwarp();
     if (lane == 0) barrier_arrive(shared_address(&shared.done[slot]));
   }
 }

@@ -67,6 +67,8 @@ export interface DeviceOptions {
   isa?: string
   device?: number
   cublaslt?: string
+  /** false: prefill attention by mma.sync on compute capability 9.0 too. */
+  wgmma?: boolean
 }
 
 export interface DeviceInfo {
