@@ -20,11 +20,7 @@
 
 constexpr int kKeys = 128; /* keys in a tile of this kernel */
 constexpr int kStages = 2, kSlots = 2;
-constexpr int kGroupThreads = 128, kConsumers = 2, kQueryThreads = kGroupThreads - 32;
-constexpr int kThreads = kGroupThreads * (1 + kConsumers), kConsumerThreads = kGroupThreads * kConsumers;
-constexpr int kConsumerWarps = kConsumerThreads / 32;
-constexpr int kProducerRegisters = 40, kConsumerRegisters = 232; /* 128 * 40 + 256 * 232 = 384 * 168 */
-constexpr int kTurnBarrier = 1, kGroupBarrier = 3;               /* hardware barriers: + warpgroup; 0 is __syncthreads */
+constexpr int kGroupThreads = 128, kConsumerThreads = 2 * kGroupThreads, kThreads = kGroupThreads + kConsumerThreads;
 
 /* One block's next work, in shared memory. */
 struct Work {
@@ -51,6 +47,10 @@ struct WgmmaArguments {
 };
 
 #ifdef KN_HOPPER
+
+constexpr int kQueryThreads = kGroupThreads - 32, kConsumerWarps = kConsumerThreads / 32;
+constexpr int kProducerRegisters = 40, kConsumerRegisters = 232; /* 128 * 40 + 256 * 232 = 384 * 168 */
+constexpr int kTurnBarrier = 1, kGroupBarrier = 3;               /* hardware barriers: + warpgroup; 0 is __syncthreads */
 
 static __device__ __forceinline__ int query_of(int packed, int group, unsigned inverse) {
   return group == 1 ? packed : static_cast<int>(__umulhi(static_cast<unsigned>(packed), inverse));
