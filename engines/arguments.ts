@@ -147,6 +147,7 @@ function defineCommand(): Command {
   choice('--static-variant', 'padded rows computed, or not (static)', 'literal', ['literal', 'generous'])
   off('enforce-eager', 'no graphs')
   on('fused-kernels', 'fused operations')
+  on('wgmma', 'prefill attention by warpgroup matrix instructions (compute capability 9.0)')
   off('deterministic', 'results independent of batch composition')
   value('--cublaslt', "path of libcublasLt, 'auto' or 'none'", 'auto')
   value('--kernel-choices', "file that keeps which kernels were timed as fastest (CUDA), 'auto' or 'none'", 'auto')

@@ -86,6 +86,7 @@ function deviceOptions({
   threads,
   cublaslt,
   kernelChoices,
+  wgmma,
 }: EngineOptions): DeviceOptions {
   return {
     dtype: dtype === 'auto' ? 'bf16' : dtype,
@@ -94,5 +95,6 @@ function deviceOptions({
     threads,
     cublaslt: cublaslt === 'auto' ? '' : cublaslt,
     matmul_choices: choicesFile(kernelChoices),
+    wgmma,
   }
 }

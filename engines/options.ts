@@ -32,6 +32,8 @@ export interface EngineOptions {
   /** Both. */
   enforceEager: boolean
   fusedKernels: boolean
+  /** Prefill attention by warpgroup matrix instructions where the GPU has them (compute capability 9.0). */
+  wgmma: boolean
   deterministic: boolean
   cublaslt: string
   /** File that keeps which kernels were chosen by timing (CUDA); 'auto': in the cache directory, 'none': choose at every start. */

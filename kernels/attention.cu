@@ -1,7 +1,8 @@
 /* kn_attention: causal attention over the paged cache. Rows that decode (one query each) go to attention_decode.cu, which is bound
- * by reading the cache; the others to attention_prefill.cu, which is bound by the tensor cores.
+ * by reading the cache; the others, bound by the tensor cores, to attention_wgmma.cu on compute capability 9.0 (unless
+ * option "wgmma" is false) and to attention_prefill.cu elsewhere.
  *
- * What "deterministic" holds: every row goes to attention_prefill.cu. There a query's result is one pass over its keys in tiles
+ * What "deterministic" holds: every row goes to the latter two. There a query's result is one pass over its keys in tiles
  * at absolute positions, in order, and each query row of a matrix instruction is independent of the others. So the bits depend
  * on the query, its position and its keys alone: not on the batch, nor on how the prompt was cut, nor on whether the token came
  * as prompt or was decoded. Without the option the decode kernel cuts the keys where the balance of the whole batch wants it. */
@@ -56,7 +57,7 @@ KN_EXPORT int32_t kn_attention(kn_device *device, kn_addr out, kn_addr q, int32_
   if (split < rows) {
     arguments.first_row = split;
     arguments.rows = rows;
-    KN_TRY(attention_prefill(device, arguments, head_dim, tokens - split));
+    KN_TRY((device->attentionTickets ? attention_wgmma : attention_prefill)(device, arguments, head_dim, tokens - split));
   }
   return KN_OK;
 }

@@ -1,4 +1,4 @@
-/* attention.cuh - what kn_attention's two kernels share: their arguments, and where a key lies. */
+/* attention.cuh - what kn_attention's kernels share: their arguments, and where a key lies. */
 #ifndef PAGEDBENCH_ATTENTION_CUH
 #define PAGEDBENCH_ATTENTION_CUH
 
@@ -40,5 +40,8 @@ static __host__ __device__ __forceinline__ long long value_offset(int kv_heads, 
 int32_t attention_decode(kn_device *device, AttentionArguments arguments, int head_dim);
 double attention_decode_workspace(const kn_device *device, int head_dim);
 int32_t attention_prefill(kn_device *device, AttentionArguments arguments, int head_dim, int tokens);
+int32_t attention_wgmma(kn_device *device, AttentionArguments arguments, int head_dim, int tokens); /* when device->attentionTickets */
+int32_t attention_wgmma_create(kn_device *device); /* leaves attentionTickets null where the driver has no tensor maps */
+void attention_wgmma_destroy(kn_device *device);
 
 #endif

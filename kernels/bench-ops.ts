@@ -13,6 +13,8 @@ export interface BenchOperation {
 
 const BLOCK = 16
 const DECODE_CONTEXT = 1024
+const CHUNK = 2048
+const LONG_CONTEXT = 8192
 
 /** Every operation of the forward pass for a step of `tokens` tokens: all of them decoding, or one prompt's. */
 export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions, tokens: number): BenchOperation[] {
@@ -165,11 +167,18 @@ function layerInputs(kernels: Kernels, pool: Pool, model: ModelDimensions, ints:
   ]
 }
 
-/** Decode: each token is a row with 1,024 keys. Prefill (256 tokens and more): the tokens are one prompt. */
+/**
+ * Decode: each token is a row with 1,024 keys. Prefill (256 tokens and more): the tokens are one prompt; on a GPU also the last chunk of a
+ * long prompt, and that prompt whole (a CPU would take seconds each).
+ */
 function attention(kernels: Kernels, pool: Pool, model: ModelDimensions, tokens: number): BenchOperation[] {
   const list: BenchOperation[] = []
   if (tokens <= 256) list.push(attentionOf(kernels, pool, model, tokens, 1, DECODE_CONTEXT))
   if (tokens >= 256) list.push(attentionOf(kernels, pool, model, 1, tokens, tokens))
+  if (tokens === CHUNK && kernels.info.backend === 'cuda') {
+    list.push(attentionOf(kernels, pool, model, 1, CHUNK, LONG_CONTEXT))
+    list.push(attentionOf(kernels, pool, model, 1, LONG_CONTEXT, LONG_CONTEXT))
+  }
   return list
 }
 
@@ -201,10 +210,10 @@ function attentionOf(
   const workspace = kernels.alloc(kernels.attentionWorkspaceBytes(rows, tokens, h, headDim, context))
   const qStride = (h + 2 * g) * headDim
   const kvTokens = rows * context
-  const pairs = queries === 1 ? context : (queries * (queries + 1)) / 2
+  const pairs = queries * (context - queries) + (queries * (queries + 1)) / 2
   return {
     op: queries === 1 ? 'attention decode' : 'attention prefill',
-    shape: queries === 1 ? `rows=${rows} kv=${context}` : `T=${tokens}`,
+    shape: queries === 1 ? `rows=${rows} kv=${context}` : `T=${tokens}${context > queries ? ` kv=${context}` : ''}`,
     bytes: kvTokens * 2 * g * headDim * kvBytes + 2 * tokens * h * headDim * x,
     flops: 4 * rows * pairs * h * headDim,
     enqueue: () =>

@@ -69,6 +69,8 @@ export interface DeviceOptions {
   cublaslt?: string
   /** CUDA: file that keeps which kernel kn_matmul chose for a shape; absent or '': none. */
   matmul_choices?: string
+  /** false: prefill attention by mma.sync on compute capability 9.0 too. */
+  wgmma?: boolean
 }
 
 export interface DeviceInfo {

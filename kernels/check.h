@@ -51,7 +51,7 @@ struct Options {
   std::string dtype = "bf16";
   uint64_t seed = 1;
   int threads = 0;
-  bool deterministic = false, quick = false, time = false;
+  bool deterministic = false, wgmma = true, quick = false, time = false;
 };
 
 class Target {

@@ -169,55 +169,66 @@ std::vector<Rows> batches(Random &random, int32_t block, bool quick) {
   return all;
 }
 
-void attention(Target &target, Random &random, Tally &tally) {
-  const Heads all[] = {{9, 3, 64}, {4, 4, 64}, {16, 2, 128}, {8, 2, 128}};
-  const bool quick = target.options.quick;
-  int32_t turn = 0;
-  for (const Heads &heads : all) {
-    for (const int32_t block : {16, 64, 256, 2048}) {
-      // The two large sizes with one shape of heads each: their prompts are as long as a block.
-      if (block > 64 && (quick ? block == 2048 || heads.query != 9 : heads.query != (block == 256 ? 9 : 8))) continue;
-      for (const Rows &rows : batches(random, std::min(block, 300), quick)) {
-        const Layout layout(target, random, heads, block, rows);
-        Case test(tally, label({{"heads", heads.query},
-                                {"kv", heads.kv},
-                                {"dim", heads.dim},
-                                {"block", block},
-                                {"rows", layout.rows()},
-                                {"tokens", layout.tokens()},
-                                {"max_kv", layout.max_kv}}));
-        const Tensors tensors = make_tensors(target, random, layout);
-        const Buffer out = run(target, layout, tensors);
-        const std::vector<float> got = read_x(target, out);
-        for (size_t row = 0; row < rows.size(); row++) {
-          for (int32_t query = 0; query < layout.queries[row]; query++) {
-            // Every query of small rows; of long ones the first, the last and some.
-            if (layout.queries[row] > 24 && query % 11 != 0 && query < layout.queries[row] - 2) {
-              for (int64_t i = 0; i < heads.query * heads.dim; i++) {
-                if (std::isnan(got[static_cast<size_t>(
-                        (layout.query_start[row] + query) * static_cast<int64_t>(heads.query) * heads.dim + i)])) {
-                  test.fail("an element of query " + std::to_string(query) + " was not written");
-                }
-              }
-              continue;
-            }
-            for (int32_t head = turn++ % 3; head < heads.query; head += 3)
-              reference(target, layout, tensors, row, query, head, test, got);
+// One batch: every query of small rows against f64; of long ones the first, the last and some. A third of the heads each time.
+void attend(Target &target, Random &random, Tally &tally, const Heads &heads, int32_t block, const Rows &rows) {
+  const Layout layout(target, random, heads, block, rows);
+  Case test(tally, label({{"heads", heads.query},
+                          {"kv", heads.kv},
+                          {"dim", heads.dim},
+                          {"block", block},
+                          {"rows", layout.rows()},
+                          {"tokens", layout.tokens()},
+                          {"max_kv", layout.max_kv}}));
+  const Tensors tensors = make_tensors(target, random, layout);
+  const Buffer out = run(target, layout, tensors);
+  const std::vector<float> got = read_x(target, out);
+  int32_t turn = random.below(3);
+  for (size_t row = 0; row < rows.size(); row++) {
+    for (int32_t query = 0; query < layout.queries[row]; query++) {
+      if (layout.queries[row] > 24 && query % 11 != 0 && query < layout.queries[row] - 2) {
+        for (int64_t i = 0; i < heads.query * heads.dim; i++) {
+          if (std::isnan(got[static_cast<size_t>((layout.query_start[row] + query) * static_cast<int64_t>(heads.query) * heads.dim + i)])) {
+            test.fail("an element of query " + std::to_string(query) + " was not written");
           }
         }
-        test.guards({&out, &tensors.q_buffer, &tensors.cache_buffer});
+        continue;
       }
+      for (int32_t head = turn++ % 3; head < heads.query; head += 3)
+        reference(target, layout, tensors, row, query, head, test, got);
     }
   }
+  test.guards({&out, &tensors.q_buffer, &tensors.cache_buffer});
+}
+
+void attention(Target &target, Random &random, Tally &tally) {
+  const Heads all[] = {{9, 3, 64}, {4, 4, 64}, {16, 2, 128}, {8, 2, 128}, {12, 1, 128}};
+  const bool quick = target.options.quick;
+  for (const Heads &heads : all) {
+    for (const int32_t block : {16, 64, 128, 256, 2048}) {
+      // The large sizes with one shape of heads each: their prompts are as long as a block.
+      if (block > 64 && (quick ? block != 256 || heads.query != 9 : heads.query != (block == 2048 ? 8 : block == 256 ? 9 : 16))) continue;
+      for (const Rows &rows : batches(random, std::min(block, 300), quick)) attend(target, random, tally, heads, block, rows);
+    }
+  }
+  // More tiles of queries than a GPU has multiprocessors, of very different lengths.
+  Rows many{{150, 400}, {1, 20}};
+  for (int r = 0; r < 24; r++) many.push_back({2, random.between(2, 200)});
+  attend(target, random, tally, {8, 8, 64}, 32, many);
+  attend(target, random, tally, {8, 8, 128}, 16, many);
+  if (quick) return;
+  many.push_back({300, 1500});
+  for (int r = 0; r < 40; r++) many.push_back({random.between(1, 60), random.between(60, 700)});
+  attend(target, random, tally, {32, 8, 128}, 16, many);
+  attend(target, random, tally, {8, 8, 128}, 16, {{2, 9000}, {700, 2500}});
 }
 
 // The same queries alone, and with a prompt cut into chunks, have the same bits.
 void attention_bits(Target &target, Random &random, Tally &tally) {
   if (!target.exact) return;
-  const Heads all[] = {{9, 3, 64}, {8, 1, 128}};
+  const Heads all[] = {{9, 3, 64}, {8, 1, 128}, {12, 1, 128}};
   for (const Heads &heads : all) {
     Case test(tally, label({{"heads", heads.query}, {"kv", heads.kv}, {"dim", heads.dim}}));
-    Layout whole(target, random, heads, 16, {{1, 77}, {1, 300}, {150, 150}, {33, 90}});
+    Layout whole(target, random, heads, 16, {{1, 77}, {1, 300}, {150, 150}, {33, 90}, {60, 420}});
     const Tensors tensors = make_tensors(target, random, whole);
     const std::vector<char> expected = run(target, whole, tensors).read();
     const int64_t line = static_cast<int64_t>(heads.query) * heads.dim * target.x_size();

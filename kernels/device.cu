@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "attention.cuh"
 #include "matmul.cuh"
 #include "options.cuh"
 
@@ -47,6 +48,7 @@ extern "C" int32_t kn_device_destroy(kn_device *device) {
     cudaSetDevice(device->ordinal);
     cudaStreamSynchronize(device->stream);
     matmul_destroy(device);
+    attention_wgmma_destroy(device);
     for (cudaGraphExec_t graph : device->graphs)
       if (graph != nullptr) cudaGraphExecDestroy(graph);
     for (cudaEvent_t event : device->events)
@@ -177,6 +179,7 @@ static int32_t open_device(kn_device *device, const char *text) {
   KN_TRY(find_gpu(device));
   device->pdl = device->capability >= 90 && option("pdl", "true") == "true";
   KN_CUDA(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
+  if (device->capability == 90 && option("wgmma", "true") == "true") KN_TRY(attention_wgmma_create(device));
   return matmul_create(device, option("cublaslt", ""), option("matmul_choices", ""));
 }
 

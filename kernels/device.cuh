@@ -53,6 +53,8 @@ struct kn_device {
   std::vector<cudaGraphExec_t> graphs;
   std::set<const void *> largeShared; /* kernels that went through allow_large_shared */
   Matmul *matmul = nullptr;
+  void *tensorMapEncoder = nullptr; /* cuTensorMapEncodeTiled */
+  int *attentionTickets = nullptr;  /* attention_wgmma.cu; null: that kernel is not for this device, or switched off */
 };
 
 /* ---- errors ---------------------------------------------------------------------------------------------------------- */

@@ -52,7 +52,8 @@ KN_EXPORT int32_t kn_abi_version(void);
 
 /* options: JSON object. Common: {"dtype":"f32"|"bf16", "deterministic":bool, "fault":""}.
  *   cpu:  "threads": int (0 = as many as cores), "isa": "auto"|"avx512bf16"|"avx512"|"avx2"|"portable"
- *   cuda: "device": int, "cublaslt": path or "" (search) or "none"; "matmul_choices": file that keeps what kn_matmul chose, or ""
+ *   cuda: "device": int, "cublaslt": path or "" (search) or "none"; "matmul_choices": file that keeps what kn_matmul chose, or "",
+ *         "wgmma": bool (true; false: prefill attention by mma.sync on compute capability 9.0 too)
  *   fault (tests): "alloc:N" - the Nth kn_buffer_alloc fails; "launch:N" - the Nth operation fails and the device is lost.
  * On failure *device is NULL and kn_last_error(NULL, ...) has the text. */
 KN_EXPORT int32_t kn_device_create(const char *options, kn_device **device);

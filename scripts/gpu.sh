@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything one asks of a GPU machine, in one script: correctness first, then measurements; results under $OUT (default: out/).
-#   scripts/gpu.sh info | check [quick] | sanitize [tool ...] | model [preset] [layers] | answers [preset] | faults | kernels [preset] | step [preset]
+#   scripts/gpu.sh info | check [quick] | sanitize [tool ...] | model [preset] [layers] | answers [preset] | faults | kernels [preset] | attention | step [preset]
 #                  | matrix row ... | peers
 # Needs nothing but what `npm run bundle` packs (unpacked in the current folder, or a built checkout).
 set -uo pipefail
@@ -59,6 +59,15 @@ model() {
 answers() { timeout 200 node test/gpu/answers.mjs --model "${1:-llama-3-8b}" --json "$OUT/answers-${1:-llama-3-8b}.json"; }
 faults() { timeout 200 node test/gpu/faults.mjs --json "$OUT/faults.json"; }
 kernels() { node dist/kernels/bench.js --json --library cuda --model "${1:-llama-3-8b}" >"$OUT/kernels-${1:-llama-3-8b}.json" && node dist/kernels/bench.js --library cuda --model "${1:-llama-3-8b}"; }
+
+# Prefill attention by wgmma: against f64, its bits alone and in chunks, then beside mma.sync, and both timed.
+attention() {
+  for suite in "attention" "attention --deterministic" "attention_bits --deterministic"; do
+    # shellcheck disable=SC2086
+    timeout 120 build/check --library "$library" --dtype bf16 --cublaslt none --op $suite || return 1
+  done
+  timeout 200 node test/gpu/attention.mjs --json "$OUT/attention.json"
+}
 
 # A decode step on the device alone, by batch size: step [preset] [batches] [more flags]
 step() { node test/gpu/step.mjs --model "${1:-llama-3-8b}" --batch "${2:-1,16,64,256}" --json "$OUT/step-${1:-llama-3-8b}.json" "${@:3}"; }

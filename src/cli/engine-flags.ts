@@ -27,6 +27,7 @@ const SWITCHES = {
   'no-enable-chunked-prefill': 'whole prompts in one step (paged)',
   'no-async-scheduling': 'read the tokens of a step before planning the next',
   'no-fused-kernels': 'every fused operation as its unfused twins',
+  'no-wgmma': 'prefill attention by mma.sync on compute capability 9.0 too',
 } as const
 
 export function engineOptions(): Option[] {

@@ -44,6 +44,7 @@ export const OPTIONS: EngineOptions = {
   staticVariant: 'literal',
   enforceEager: false,
   fusedKernels: true,
+  wgmma: true,
   deterministic: false,
   cublaslt: 'none',
   kernelChoices: 'none',
