@@ -177,7 +177,7 @@ static int32_t open_device(kn_device *device, const char *text) {
   KN_TRY(find_gpu(device));
   device->pdl = device->capability >= 90 && option("pdl", "true") == "true";
   KN_CUDA(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
-  return matmul_create(device, option("cublaslt", ""));
+  return matmul_create(device, option("cublaslt", ""), option("matmul", ""));
 }
 
 /* Never run: asked for, to learn whether this library holds code for the device. */
