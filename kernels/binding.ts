@@ -67,6 +67,8 @@ export interface DeviceOptions {
   isa?: string
   device?: number
   cublaslt?: string
+  /** CUDA: 'auto'; 'library': never the Hopper kernel of our own; 'hopper:V': its variant V wherever it can run, to try it. */
+  matmul?: string
 }
 
 export interface DeviceInfo {
