@@ -103,7 +103,8 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
     ),
     matmul('matmul down', d, f, x, out),
   ]
-  if (tokens === 1) list.push(...layerInputs(kernels, pool, model, ints))
+  if (tokens === 1) list.push(attentionInput(kernels, pool, model, ints))
+  if (tokens === 1 || tokens >= 64) list.push(mlpInput(kernels, pool, model, tokens))
   if (tokens > 256) return list // no step samples that many rows
   list.push(matmul('matmul lm_head', vocab, d, 4, DTYPE.f32))
   const workspace = kernels.alloc(kernels.sampleWorkspaceBytes(tokens, vocab))
@@ -130,41 +131,62 @@ export function operations(kernels: Kernels, pool: Pool, model: ModelDimensions,
   return list
 }
 
-/** The two chains of a layer as they run for one token: norm to cache write, norm to activation. */
-function layerInputs(kernels: Kernels, pool: Pool, model: ModelDimensions, ints: IntegerInputs): BenchOperation[] {
-  const { hidden: d, heads: h, kvHeads: g, headDim, intermediate: f } = model
+/** Norm, q k v, rotation and cache write of one token, as one operation. */
+function attentionInput(kernels: Kernels, pool: Pool, model: ModelDimensions, ints: IntegerInputs): BenchOperation {
+  const { hidden: d, heads: h, kvHeads: g, headDim } = model
   const { activationBytes: x, weightBytes: w } = kernels.info
   const qkv = (h + 2 * g) * headDim
   const blockStride = 2 * g * BLOCK * headDim * w
-  const stream = () => [pool.output(d * x), pool.output(d * x), pool.input(d * x), pool.input(d * x), pool.input(d * w)]
-  const attentionInput = () => {
-    const [sum, normed, residual, branch, norm] = stream()
-    const weight = pool.input(kernels.weightBytes(qkv, d))
-    const cache = pool.output(ints.blocks * blockStride)
-    kernels.attentionInput(
-      ...([pool.output(qkv * x), sum!, normed!, residual!, branch!, norm!, 1e-5, weight, 0] as const),
-      ...([ints.positions, ints.kvSlot, ints.rope, cache, blockStride, BLOCK, 1, d, h, g, headDim] as const),
-    )
+  return {
+    ...chain(kernels, 'attention_input', 1, qkv, d, h * headDim * x + 2 * g * headDim * w),
+    enqueue: () => {
+      const [sum, normed, residual, branch, norm] = stream(kernels, pool, 1, d)
+      const weight = pool.input(kernels.weightBytes(qkv, d))
+      const cache = pool.output(ints.blocks * blockStride)
+      kernels.attentionInput(
+        ...([pool.output(qkv * x), sum!, normed!, residual!, branch!, norm!, 1e-5, weight, 0] as const),
+        ...([ints.positions, ints.kvSlot, ints.rope, cache, blockStride, BLOCK, 1, d, h, g, headDim] as const),
+      )
+    },
   }
-  const mlpInput = () => {
-    const [sum, normed, residual, branch, norm] = stream()
-    const weight = pool.input(kernels.weightBytes(2 * f, d))
-    const [gated, gateUp] = [pool.output(f * x), pool.output(2 * f * x)]
-    kernels.mlpInput(gated, sum!, normed!, gateUp, residual!, branch!, norm!, 1e-5, weight, 1, d, f)
+}
+
+/** Norm, gate and up, activation, as one operation: for one token, and for many, where the product may activate by itself. */
+function mlpInput(kernels: Kernels, pool: Pool, model: ModelDimensions, tokens: number): BenchOperation {
+  const { hidden: d, intermediate: f } = model
+  const { activationBytes: x } = kernels.info
+  return {
+    ...chain(kernels, 'mlp_input', tokens, 2 * f, d, tokens * f * x),
+    enqueue: () => {
+      const [sum, normed, residual, branch, norm] = stream(kernels, pool, tokens, d)
+      const weight = pool.input(kernels.weightBytes(2 * f, d))
+      const [gated, gateUp] = [pool.output(tokens * f * x), pool.output(2 * tokens * f * x)]
+      kernels.mlpInput(gated, sum!, normed!, gateUp, residual!, branch!, norm!, 1e-5, weight, tokens, d, f)
+    },
   }
-  const chain = (op: string, n: number, outBytes: number, enqueue: () => void): BenchOperation => {
-    return {
-      op,
-      shape: `T=1 N=${n} K=${d}`,
-      bytes: n * d * w + 3 * d * x + d * w + outBytes,
-      flops: 2 * n * d,
-      enqueue,
-    }
-  }
+}
+
+/** sum, normed, residual, branch [tokens, d] and norm [d]. */
+function stream(kernels: Kernels, pool: Pool, tokens: number, d: number): Address[] {
+  const bytes = tokens * d * kernels.info.activationBytes
   return [
-    chain('attention_input', qkv, h * headDim * x + 2 * g * headDim * w, attentionInput),
-    chain('mlp_input', 2 * f, f * x, mlpInput),
+    pool.output(bytes),
+    pool.output(bytes),
+    pool.input(bytes),
+    pool.input(bytes),
+    pool.input(d * kernels.info.weightBytes),
   ]
+}
+
+/** A chain's weights [n, d], its sum read and written, and what comes out. */
+function chain(kernels: Kernels, op: string, tokens: number, n: number, d: number, outBytes: number) {
+  const { activationBytes: x, weightBytes: w } = kernels.info
+  return {
+    op,
+    shape: `T=${tokens} N=${n} K=${d}`,
+    bytes: n * d * w + 3 * tokens * d * x + d * w + outBytes,
+    flops: 2 * tokens * n * d,
+  }
 }
 
 /**

@@ -71,6 +71,8 @@ export interface DeviceOptions {
   matmul_choices?: string
   /** false: prefill attention by mma.sync on compute capability 9.0 too. */
   wgmma?: boolean
+  /** CUDA: 'auto'; 'library': never the Hopper kernel of our own; 'hopper:V': its variant V wherever it can run, to try it. */
+  matmul?: string
 }
 
 export interface DeviceInfo {

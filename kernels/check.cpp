@@ -3,7 +3,7 @@
 // times a stated slack; "worst" is the largest error as a share of it.
 //
 //   check --library PATH [--dtype f32|bf16] [--seed N] [--op NAME] [--quick] [--isa NAME] [--threads N] [--deterministic]
-//         [--cublaslt PATH] [--no-wgmma] [--time] [--json FILE]
+//         [--cublaslt PATH] [--no-wgmma] [--matmul auto|library|hopper:V] [--time] [--json FILE]
 //
 // Exit code: 0 all within tolerance, 1 not, 2 wrong arguments or no device. Runs under compute-sanitizer as it is.
 #include "check.h"
@@ -34,6 +34,7 @@ bool parse(int count, char **arguments, check::Options &options) {
     else if (flag == "--isa") options.isa = value();
     else if (flag == "--threads") options.threads = std::atoi(value().c_str());
     else if (flag == "--cublaslt") options.cublaslt = value();
+    else if (flag == "--matmul") options.matmul = value();
     else if (flag == "--json") options.json = value();
     else if (flag == "--deterministic") options.deterministic = true;
     else if (flag == "--no-wgmma") options.wgmma = false;

@@ -47,7 +47,7 @@ struct Tally {
 };
 
 struct Options {
-  std::string library, op, json, isa = "auto", cublaslt;
+  std::string library, op, json, isa = "auto", cublaslt, matmul;
   std::string dtype = "bf16";
   uint64_t seed = 1;
   int threads = 0;

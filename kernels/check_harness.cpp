@@ -51,6 +51,7 @@ Target::Target(const Options &given) : options(given) {
   if (abi_version() != KN_ABI_VERSION) throw std::runtime_error("library has another ABI version");
   const std::string json = "{\"dtype\":\"" + given.dtype + "\",\"isa\":\"" + given.isa +
                            "\",\"threads\":" + std::to_string(given.threads) + ",\"cublaslt\":\"" + given.cublaslt +
+                           "\",\"matmul\":\"" + given.matmul +
                            "\",\"deterministic\":" + (given.deterministic ? "true" : "false") + ",\"wgmma\":" + (given.wgmma ? "true" : "false") + "}";
   ok(device_create(json.c_str(), &device), "kn_device_create");
   char text[8192];

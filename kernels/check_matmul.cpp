@@ -15,7 +15,8 @@ struct Shape {
 std::vector<Shape> shapes(const Target &target) {
   std::vector<Shape> all = {{1, 16, 64, false},     {1, 576, 576, false}, {2, 960, 576, true},
                             {7, 192, 1536, false},  {8, 64, 128, true},   {13, 576, 576, false},
-                            {16, 3072, 576, false}, {17, 48, 64, true},   {65, 128, 192, true}};
+                            {16, 3072, 576, false}, {17, 48, 64, true},   {65, 128, 192, true},
+                            {64, 72, 264, false},   {127, 232, 200, true},  {129, 200, 136, false}};
   if (!target.cuda) all.insert(all.end(), {{1, 1, 1, true}, {3, 17, 5, true}, {12, 33, 577, false}, {25, 100, 31, true}});
   if (!target.options.quick) {
     all.insert(all.end(), {{1, 4096, 4096, false},
@@ -26,6 +27,11 @@ std::vector<Shape> shapes(const Target &target) {
                            {100, 512, 4096, false},
                            {128, 960, 576, false},
                            {300, 256, 576, true},
+                           {256, 448, 4096, false},
+                           {512, 776, 1032, true},
+                           {1000, 1544, 72, false},
+                           {2048, 520, 584, true},
+                           {2309, 264, 328, false},
                            {1, 49152, 64, false}});
   }
   return all;

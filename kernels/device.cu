@@ -180,7 +180,7 @@ static int32_t open_device(kn_device *device, const char *text) {
   device->pdl = device->capability >= 90 && option("pdl", "true") == "true";
   KN_CUDA(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
   if (device->capability == 90 && option("wgmma", "true") == "true") KN_TRY(attention_wgmma_create(device));
-  return matmul_create(device, option("cublaslt", ""), option("matmul_choices", ""));
+  return matmul_create(device, option("cublaslt", ""), option("matmul", ""), option("matmul_choices", ""));
 }
 
 /* Never run: asked for, to learn whether this library holds code for the device. */

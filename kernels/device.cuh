@@ -105,27 +105,42 @@ static inline bool aligned16(kn_addr address) { return (address & 15) == 0; }
 cudaError_t allow_large_shared(kn_device *device, const void *kernel);
 constexpr size_t kLargeShared = 32 * 1024; /* beyond it a static part might take the sum over the unasked 48 KiB */
 
-/* Launches on the device's stream, raises the kernel's shared memory limit when needed, checks the error. */
+/* Launches on the device's stream, raises the kernel's shared memory limit when needed, checks the error. `cluster`: blocks, along x,
+ * that run together and see each other's shared memory (compute capability 9.0 and later; 1: none). */
 template <typename... Parameters, typename... Arguments>
-static int32_t launch(kn_device *device, const char *name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-                      size_t sharedBytes, Arguments &&...arguments) {
+static int32_t launch_clusters(kn_device *device, const char *name, void (*kernel)(Parameters...), unsigned cluster, dim3 grid, dim3 block,
+                               size_t sharedBytes, Arguments &&...arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return KN_OK;
   if (sharedBytes > kLargeShared) {
     const cudaError_t code = allow_large_shared(device, reinterpret_cast<const void *>(kernel));
     if (code != cudaSuccess) return fail_launch(device, name, grid, block, sharedBytes, code);
   }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (device->pdl) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count].val.clusterDim.x = cluster;
+    attributes[count].val.clusterDim.y = attributes[count].val.clusterDim.z = 1;
+    count++;
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = sharedBytes;
   config.stream = device->stream;
-  config.attrs = &attribute;
-  config.numAttrs = device->pdl ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   const cudaError_t code = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   return code == cudaSuccess ? KN_OK : fail_launch(device, name, grid, block, sharedBytes, code);
+}
+template <typename... Parameters, typename... Arguments>
+static int32_t launch(kn_device *device, const char *name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                      size_t sharedBytes, Arguments &&...arguments) {
+  return launch_clusters(device, name, kernel, 1, grid, block, sharedBytes, static_cast<Arguments &&>(arguments)...);
 }
 
 /* Waits until the kernels before this one on the stream have ended and their writes are visible. */

@@ -53,7 +53,8 @@ KN_EXPORT int32_t kn_abi_version(void);
 /* options: JSON object. Common: {"dtype":"f32"|"bf16", "deterministic":bool, "fault":""}.
  *   cpu:  "threads": int (0 = as many as cores), "isa": "auto"|"avx512bf16"|"avx512"|"avx2"|"portable"
  *   cuda: "device": int, "cublaslt": path or "" (search) or "none"; "matmul_choices": file that keeps what kn_matmul chose, or "",
- *         "wgmma": bool (true; false: prefill attention by mma.sync on compute capability 9.0 too)
+ *         "wgmma": bool (true; false: prefill attention by mma.sync on compute capability 9.0 too),
+ *         "matmul": "auto"|"library" (no Hopper kernel of our own)|"hopper:V" (its variant V wherever it can run, to try it)
  *   fault (tests): "alloc:N" - the Nth kn_buffer_alloc fails; "launch:N" - the Nth operation fails and the device is lost.
  * On failure *device is NULL and kn_last_error(NULL, ...) has the text. */
 KN_EXPORT int32_t kn_device_create(const char *options, kn_device **device);
@@ -224,7 +225,8 @@ KN_EXPORT int32_t kn_silu(kn_device *device, kn_addr out, kn_addr gate_up, int32
 KN_EXPORT int32_t kn_mul(kn_device *device, kn_addr out, kn_addr gate_up, int32_t tokens, int32_t width);
 
 /* The two chains of a layer that end in a matrix product's epilogue, each as one operation, so that a backend may run it as one kernel
- * (CUDA does for one token of a small model, where a step is a chain of launches); else it is what the named operations give in turn.
+ * (CUDA does for one token of a small model, where a step is a chain of launches, and activates gate and up in the product of many
+ * tokens where that was found faster); else it is what the named operations give in turn.
  *
  * kn_attention_input: residual_out x [T, width] = residual + branch (branch 0: the residual as it is, residual_out unused); its rmsnorm by
  * `norm` w [width]; times weight w-matrix [(H + 2G) * D, width] (+ bias); kn_rope_store. After it the q part of qkv x [T, (H + 2G) * D] is

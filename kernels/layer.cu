@@ -5,6 +5,7 @@
  * A warp owns pairs of weight rows that meet in the epilogue: the two halves of a rotation, a gate and its up. Every warp computes the
  * norm of the token itself, in the registers that it needs it in: the sum costs each warp 2 K reads from L2 and saves a kernel. The first
  * warp stores the sum, to another buffer than the others read. Rounding is that of the single operations: bf16 after each. */
+#include "matmul.cuh"
 #include "matmul_rows.cuh"
 
 #include <initializer_list>
@@ -177,8 +178,7 @@ extern "C" int32_t kn_mlp_input(kn_device *device, kn_addr gated, kn_addr residu
   const int pairs = width <= 768 ? 2 : 1;
   if (device == nullptr || !one_kernel(device, tokens, width, divide_up(inner, pairs), {residual_out, residual, branch, norm, weight})) {
     KN_TRY(norm_of_sum(device, residual_out, normed, residual, branch, norm, eps, tokens, width));
-    KN_TRY(kn_matmul(device, gate_up, normed, weight, 0, tokens, 2 * inner, width, KN_BF16));
-    return kn_silu_mul(device, gated, gate_up, tokens, inner);
+    return matmul_silu(device, gated, gate_up, normed, weight, tokens, 2 * inner, width);
   }
   const char *name = "kn_mlp_input";
   KN_OPERATION(device, name);

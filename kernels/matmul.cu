@@ -19,8 +19,9 @@ static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p);
 static MatmulChoice guess(kn_device *device, const MatmulProblem &p, const MatmulKey &bucketKey);
 static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *best);
 static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice &choice);
-static int bucket(int m);
 static MatmulChoice tile_choice(int m);
+static MatmulChoice own_choice(kn_device *device, const MatmulProblem &p);
+static int32_t parse_choice(kn_device *device, const std::string &choice);
 
 extern "C" int32_t kn_matmul(kn_device *device, kn_addr out, kn_addr in, kn_addr weight, kn_addr bias, int32_t m, int32_t n, int32_t k,
                              int32_t out_dtype) {
@@ -33,12 +34,15 @@ extern "C" int32_t kn_matmul(kn_device *device, kn_addr out, kn_addr in, kn_addr
                            out_dtype == KN_F32};
   if (k % 8 != 0 || !aligned16(in) || !aligned16(weight) || !aligned16(out)) return plain_launch(device, p);
   if (device->deterministic) return run(device, p, tile_choice(m));
+  if (device->matmul->forcedVariant >= 0 && hopper_variants(device, p) > 0) return hopper_launch(device, p, device->matmul->forcedVariant);
   const MatmulChoice *choice = choose(device, p);
   return choice != nullptr ? run(device, p, *choice) : KN_LAUNCH_FAILED;
 }
 
-int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choicesPath) {
+int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choice, const std::string &choicesPath) {
   device->matmul = new Matmul;
+  tensor_map_open(device);
+  KN_TRY(parse_choice(device, choice));
   device->matmul->workspaceBytes = WORKSPACE_BYTES;
   KN_CUDA(device, cudaMalloc(&device->matmul->workspace, WORKSPACE_BYTES));
   KN_CUDA(device, cudaMemsetAsync(device->matmul->workspace, 0, WORKSPACE_BYTES, device->stream));
@@ -46,7 +50,8 @@ int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const 
   KN_CUDA(device, cudaEventCreate(&device->matmul->end));
   if (device->deterministic) return KN_OK; /* one kernel: nothing to choose */
   KN_TRY(cublaslt_open(device, cublasltPath));
-  matmul_choices_load(device, choicesPath);
+  const bool free = device->matmul->hopper && device->matmul->forcedVariant < 0;
+  matmul_choices_load(device, free ? choicesPath : ""); /* what was chosen among all serves those who choose among all */
   return KN_OK;
 }
 
@@ -65,7 +70,7 @@ std::string matmul_library(kn_device *device) {
 
 static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p) {
   Matmul &matmul = *device->matmul;
-  const MatmulKey key{p.m, p.n, p.k, p.f32, p.bias != nullptr}, bucketKey{bucket(p.m), p.n, p.k, p.f32, p.bias != nullptr};
+  const MatmulKey key{p.m, p.n, p.k, p.f32, p.bias != nullptr}, bucketKey{matmul_bucket(p.m), p.n, p.k, p.f32, p.bias != nullptr};
   const auto known = matmul.exact.find(key);
   if (known != matmul.exact.end()) return &known->second;
   MatmulChoice choice;
@@ -77,10 +82,10 @@ static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p) {
   } else {
     if (tune(device, p, &choice) != KN_OK) return nullptr;
     matmul.tuned[bucketKey] = choice;
-    matmul_choices_add(device, bucketKey, choice);
+    matmul_choices_add_product(device, bucketKey, choice);
   }
   if (choice.kind == MatmulKind::CublasLt && !cublaslt_accepts(device, p, choice) && cublaslt_candidates(device, p, &choice, 1) == 0)
-    choice = tile_choice(p.m);
+    choice = own_choice(device, p);
   return &(matmul.exact[key] = choice);
 }
 
@@ -92,7 +97,8 @@ static MatmulChoice guess(kn_device *device, const MatmulProblem &p, const Matmu
     const auto &[m, n, k, f32, bias] = entry.first;
     const int away = abs(m - std::get<0>(bucketKey));
     if (n != p.n || k != p.k || f32 != p.f32 || bias != (p.bias != nullptr)) continue;
-    const bool usable = entry.second.kind == MatmulKind::CublasLt || entry.second.kind == MatmulKind::Tile || m >= p.m;
+    const MatmulKind kind = entry.second.kind;
+    const bool usable = kind == MatmulKind::CublasLt || kind == MatmulKind::Tile || kind == MatmulKind::Hopper || m >= p.m;
     if (usable && (nearest == nullptr || away < distance)) {
       nearest = &entry.second;
       distance = away;
@@ -101,7 +107,7 @@ static MatmulChoice guess(kn_device *device, const MatmulProblem &p, const Matmu
   if (nearest != nullptr) return *nearest;
   MatmulChoice choice;
   if (p.m > 8 && cublaslt_candidates(device, p, &choice, 1) == 1) return choice;
-  return p.m <= 16 ? MatmulChoice{MatmulKind::Gemv, 0, {}} : tile_choice(p.m);
+  return p.m <= 16 ? MatmulChoice{MatmulKind::Gemv, 0, {}} : own_choice(device, p);
 }
 
 /* Reads 64 MiB, so that no weight is left in the L2 cache. */
@@ -118,34 +124,21 @@ static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *bes
   Matmul &matmul = *device->matmul;
   std::vector<MatmulChoice> candidates(CUBLASLT_CANDIDATES);
   const double flops = 2.0 * p.m * p.n * p.k;
-  const bool large = flops > 2e11; /* more than about 0.4 ms: few repeats */
   candidates.resize(cublaslt_candidates(device, p, candidates.data(), CUBLASLT_CANDIDATES));
   const auto add = [&](MatmulKind kind, int variants) {
-    for (int variant = 0; variant < variants; variant++) candidates.push_back(MatmulChoice{kind, variant, {}});
+    for (int variant = 0; variant < variants; variant++)
+      if (kind != MatmulKind::Hopper || hopper_worth_timing(p, variant)) candidates.push_back(MatmulChoice{kind, variant, {}});
   };
   add(MatmulKind::Gemv, gemv_variants(device, p));
   add(MatmulKind::Skinny, skinny_variants(device, p));
   add(MatmulKind::Rows, rows_variants(device, p));
+  if (matmul.hopper) add(MatmulKind::Hopper, hopper_variants(device, p));
   if (candidates.empty() || matmul.cublaslt == nullptr) add(MatmulKind::Tile, tile_variants(device, p));
   float bestTime = 1e30f;
   for (const MatmulChoice &candidate : candidates) {
-    if (run(device, p, candidate) != KN_OK) { /* warms up; a candidate that cannot run is no candidate */
-      if (device->lost) return KN_LAUNCH_FAILED;
-      continue;
-    }
     float time = 1e30f;
-    for (int repeat = 0; repeat < (large ? 2 : 4); repeat++) {
-      flush_kernel<<<device->multiprocessors * 4, 256, 0, device->stream>>>(static_cast<const uint4 *>(matmul.workspace), WORKSPACE_BYTES / 16,
-                                                                            static_cast<uint32_t *>(matmul.workspace));
-      KN_CHECK_LAUNCH(device, "kn_matmul: flush");
-      KN_CUDA(device, cudaEventRecord(matmul.start, device->stream));
-      KN_TRY(run(device, p, candidate));
-      KN_CUDA(device, cudaEventRecord(matmul.end, device->stream));
-      KN_CUDA(device, cudaEventSynchronize(matmul.end));
-      float once = 0.0f;
-      KN_CUDA(device, cudaEventElapsedTime(&once, matmul.start, matmul.end));
-      if (once < time) time = once;
-    }
+    KN_TRY(matmul_time(device, flops, [&] { return run(device, p, candidate); }, &time));
+    if (time == 1e30f) continue;
     if (getenv("BENCH_MATMUL_TRACE") != nullptr)
       fprintf(stderr, "matmul m %d n %d k %d: kind %d variant %d: %.1f us, %.0f GB/s, %.1f TFLOP/s\n", p.m, p.n, p.k,
               static_cast<int>(candidate.kind), candidate.variant, 1e3 * time, 2e-6 * p.n * p.k / time, 1e-9 * flops / time);
@@ -158,6 +151,26 @@ static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *bes
   return bestTime < 1e30f ? KN_OK : fail(device, KN_INTERNAL, "kn_matmul: no kernel runs %d x %d x %d", p.m, p.n, p.k);
 }
 
+int32_t matmul_time(kn_device *device, double flops, const std::function<int32_t()> &operation, float *milliseconds) {
+  Matmul &matmul = *device->matmul;
+  const bool large = flops > 2e11; /* more than about 0.4 ms: few repeats */
+  *milliseconds = 1e30f;
+  if (operation() != KN_OK) return device->lost ? KN_LAUNCH_FAILED : KN_OK; /* warms up; a candidate that cannot run is no candidate */
+  for (int repeat = 0; repeat < (large ? 2 : 4); repeat++) {
+    flush_kernel<<<device->multiprocessors * 4, 256, 0, device->stream>>>(static_cast<const uint4 *>(matmul.workspace), WORKSPACE_BYTES / 16,
+                                                                          static_cast<uint32_t *>(matmul.workspace));
+    KN_CHECK_LAUNCH(device, "kn_matmul: flush");
+    KN_CUDA(device, cudaEventRecord(matmul.start, device->stream));
+    KN_TRY(operation());
+    KN_CUDA(device, cudaEventRecord(matmul.end, device->stream));
+    KN_CUDA(device, cudaEventSynchronize(matmul.end));
+    float once = 0.0f;
+    KN_CUDA(device, cudaEventElapsedTime(&once, matmul.start, matmul.end));
+    if (once < *milliseconds) *milliseconds = once;
+  }
+  return KN_OK;
+}
+
 static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice &choice) {
   switch (choice.kind) {
     case MatmulKind::CublasLt: return cublaslt_launch(device, p, choice);
@@ -165,13 +178,14 @@ static int32_t run(kn_device *device, const MatmulProblem &p, const MatmulChoice
     case MatmulKind::Rows: return rows_launch(device, p);
     case MatmulKind::Skinny: return skinny_launch(device, p, choice.variant);
     case MatmulKind::Tile: return tile_launch(device, p, choice.variant);
+    case MatmulKind::Hopper: return hopper_launch(device, p, choice.variant);
     case MatmulKind::Plain: break;
   }
   return plain_launch(device, p);
 }
 
 /* Choices are shared within a bucket: one token alone, 8 wide up to 256 (the graphs' batch sizes), 64 up to 512, then powers of two. */
-static int bucket(int m) {
+int matmul_bucket(int m) {
   if (m == 1) return 1;
   if (m <= 256) return (m + 7) / 8 * 8;
   if (m <= 512) return (m + 63) / 64 * 64;
@@ -181,3 +195,27 @@ static int bucket(int m) {
 }
 
 static MatmulChoice tile_choice(int m) { return {MatmulKind::Tile, m <= 16 ? 0 : m <= 64 ? 1 : 2, {}}; }
+
+/* Untimed, and without cuBLASLt. */
+static MatmulChoice own_choice(kn_device *device, const MatmulProblem &p) {
+  const bool hopper = device->matmul->hopper && p.m >= 64 && hopper_variants(device, p) > 0;
+  return hopper ? MatmulChoice{MatmulKind::Hopper, p.m > 256 ? 0 : 5, {}} : tile_choice(p.m);
+}
+
+/* Option "matmul", or BENCH_MATMUL: "auto"; "library": never the Hopper kernel; "hopper:V": its variant V wherever it can run, to try it. */
+static int32_t parse_choice(kn_device *device, const std::string &option) {
+  const char *environment = getenv("BENCH_MATMUL");
+  const std::string choice = !option.empty() ? option : environment != nullptr ? environment : "auto";
+  device->matmul->hopper = choice != "library";
+  if (choice == "auto" || choice == "library" || choice.empty()) return KN_OK;
+  char *end = nullptr;
+  const bool named = choice.rfind("hopper:", 0) == 0 && choice.size() > 7;
+  const long variant = named ? strtol(choice.c_str() + 7, &end, 10) : -1;
+  const MatmulProblem small = {nullptr, nullptr, nullptr, nullptr, 64, 64, 64, false};
+  KN_REQUIRE(device, named && *end == '\0', "matmul: \"%s\" is none of auto, library, hopper:V", choice.c_str());
+  if (hopper_variants(device, small) == 0) return fail(device, KN_UNSUPPORTED, "matmul: %s needs compute capability 9.0", choice.c_str());
+  KN_REQUIRE(device, variant >= 0 && variant < hopper_variants(device, small), "matmul: %s: variants are 0 to %d", choice.c_str(),
+             hopper_variants(device, small) - 1);
+  device->matmul->forcedVariant = static_cast<int>(variant);
+  return KN_OK;
+}

@@ -5,6 +5,9 @@
 #ifndef PAGEDBENCH_MATMUL_CUH
 #define PAGEDBENCH_MATMUL_CUH
 
+#include <cuda.h>
+
+#include <functional>
 #include <memory>
 #include <tuple>
 
@@ -18,7 +21,7 @@ struct MatmulProblem {
   bool f32;
 };
 
-enum class MatmulKind { Plain, Tile, Gemv, Skinny, Rows, CublasLt };
+enum class MatmulKind { Plain, Tile, Gemv, Skinny, Rows, CublasLt, Hopper };
 
 /* One way to compute a product: a kind, and which of its variants (for cuBLASLt the algorithm itself). */
 struct MatmulChoice {
@@ -36,18 +39,34 @@ struct Matmul {
   std::unique_ptr<CublasLt, void (*)(CublasLt *)> cublaslt{nullptr, nullptr};
   std::map<MatmulKey, MatmulChoice> tuned; /* by M bucket: the fastest where it was timed */
   std::map<MatmulKey, MatmulChoice> exact; /* by M: what runs */
+  std::map<MatmulKey, int> siluTuned; /* by M bucket: the Hopper variant that beats product and activation apart, or -1 */
+  std::map<std::tuple<const void *, int, int, int>, CUtensorMap> tensorMaps; /* address, rows, columns, rows of a box */
+  void *encodeTensorMap = nullptr;    /* the driver's cuTensorMapEncodeTiled; null: none */
+  bool hopper = true;                 /* option "matmul": may the Hopper kernel be chosen */
+  int forcedVariant = -1;             /* option "matmul": this variant of it wherever it can run, whatever is faster */
   cudaEvent_t start = nullptr, end = nullptr;
   std::string choicesPath; /* where choices are kept; empty: nowhere */
 };
 
 /* matmul.cu */
-int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choicesPath);
+int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choice, const std::string &choicesPath);
 void matmul_destroy(kn_device *device);
 std::string matmul_library(kn_device *device); /* "path (version)" of cuBLASLt, or empty */
+int matmul_bucket(int m); /* tokens that share their choices with m */
+/* Milliseconds of `operation` (at least one launch on the device's stream), the best of some, with cold caches; 1e30 where it cannot run. */
+int32_t matmul_time(kn_device *device, double flops, const std::function<int32_t()> &operation, float *milliseconds);
+
+/* matmul_silu.cu: out [m, n / 2] = silu(in * gate^T) * (in * up^T), weight = [gate; up]; gateUp [m, n] is scratch. */
+int32_t matmul_silu(kn_device *device, kn_addr out, kn_addr gateUp, kn_addr in, kn_addr weight, int32_t m, int32_t n, int32_t k);
+
+/* tensor_map.cu */
+void tensor_map_open(kn_device *device);
+int32_t tensor_map(kn_device *device, const void *matrix, int rows, int columns, int boxRows, CUtensorMap *map);
 
 /* matmul_choices.cu */
 void matmul_choices_load(kn_device *device, const std::string &path);
-void matmul_choices_add(kn_device *device, const MatmulKey &key, const MatmulChoice &choice);
+void matmul_choices_add_product(kn_device *device, const MatmulKey &key, const MatmulChoice &choice);
+void matmul_choices_add_silu(kn_device *device, const MatmulKey &key, int variant);
 
 /* matmul_cublaslt.cu */
 int32_t cublaslt_open(kn_device *device, const std::string &path);
@@ -66,5 +85,10 @@ int rows_variants(kn_device *device, const MatmulProblem &p);
 int32_t rows_launch(kn_device *device, const MatmulProblem &p);
 int skinny_variants(kn_device *device, const MatmulProblem &p);
 int32_t skinny_launch(kn_device *device, const MatmulProblem &p, int variant);
+int hopper_variants(kn_device *device, const MatmulProblem &p);
+bool hopper_worth_timing(const MatmulProblem &p, int variant);
+int32_t hopper_launch(kn_device *device, const MatmulProblem &p, int variant);
+int hopper_silu_variants(kn_device *device, const MatmulProblem &p);
+int32_t hopper_silu_launch(kn_device *device, const MatmulProblem &p, int variant);
 
 #endif

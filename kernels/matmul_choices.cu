@@ -2,8 +2,8 @@
  * every engine of a comparison runs the same kernels (two timings of one shape may fall either way, and that would count for an engine).
  *
  * A text file: its first line names what the timings belong to (device, driver, runtime, cuBLASLt, this very library); a file of another
- * origin is begun anew. Then one line a choice, "m n k f32 bias kind variant algorithm[8] .": the last character tells a whole line from
- * one that a killed process left. Lines are appended in one write each, so processes may share the file; of two lines for a key the
+ * origin is begun anew. Then one line a choice, "product m n k f32 bias kind variant algorithm[8] .", or "silu ..." for kn_mlp_input's;
+ * the last character tells a whole line from one that a killed process left. Lines are appended in one write each, so processes may share the file; of two lines for a key the
  * first counts. A file that cannot be read or written costs its use and nothing else.
  * cublasLtMatmulAlgo_t may be stored and used again with the same version of the library (cuBLAS documentation, cublasLtMatmulAlgo_t). */
 #include <dlfcn.h>
@@ -18,8 +18,11 @@
 
 #include "matmul.cuh"
 
+static const char *const PRODUCT = "product", *const SILU = "silu";
+
 static std::string origin(kn_device *device);
-static bool parse_line(const std::string &line, MatmulKey &key, MatmulChoice &choice);
+static void add(kn_device *device, const char *what, const MatmulKey &key, const MatmulChoice &choice);
+static bool parse_line(const std::string &line, std::string &what, MatmulKey &key, MatmulChoice &choice);
 static void start_anew(const std::string &path, const std::string &first);
 
 void matmul_choices_load(kn_device *device, const std::string &path) {
@@ -33,18 +36,27 @@ void matmul_choices_load(kn_device *device, const std::string &path) {
     start_anew(path, first);
     return;
   }
+  std::string what;
   MatmulKey key;
   MatmulChoice choice;
-  while (std::getline(file, line))
-    if (parse_line(line, key, choice)) matmul.tuned.emplace(key, choice);
+  while (std::getline(file, line)) {
+    if (!parse_line(line, what, key, choice)) continue;
+    if (what == SILU) matmul.siluTuned.emplace(key, choice.variant);
+    else matmul.tuned.emplace(key, choice);
+  }
 }
 
-void matmul_choices_add(kn_device *device, const MatmulKey &key, const MatmulChoice &choice) {
+void matmul_choices_add_product(kn_device *device, const MatmulKey &key, const MatmulChoice &choice) { add(device, PRODUCT, key, choice); }
+void matmul_choices_add_silu(kn_device *device, const MatmulKey &key, int variant) {
+  add(device, SILU, key, MatmulChoice{MatmulKind::Hopper, variant, {}});
+}
+
+static void add(kn_device *device, const char *what, const MatmulKey &key, const MatmulChoice &choice) {
   const std::string &path = device->matmul->choicesPath;
   if (path.empty()) return;
   const auto &[m, n, k, f32, bias] = key;
   char line[512];
-  int size = snprintf(line, sizeof line, "%d %d %d %d %d %d %d", m, n, k, f32, bias, static_cast<int>(choice.kind), choice.variant);
+  int size = snprintf(line, sizeof line, "%s %d %d %d %d %d %d %d", what, m, n, k, f32, bias, static_cast<int>(choice.kind), choice.variant);
   for (const uint64_t word : choice.algorithm) size += snprintf(line + size, sizeof line - size, " %" PRIx64, word);
   size += snprintf(line + size, sizeof line - size, " .\n");
   const int file = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -71,17 +83,18 @@ static std::string origin(kn_device *device) {
   return text;
 }
 
-static bool parse_line(const std::string &line, MatmulKey &key, MatmulChoice &choice) {
+static bool parse_line(const std::string &line, std::string &what, MatmulKey &key, MatmulChoice &choice) {
+  char word[16];
   int m, n, k, f32, bias, kind, variant, used = 0;
-  if (sscanf(line.c_str(), "%d %d %d %d %d %d %d%n", &m, &n, &k, &f32, &bias, &kind, &variant, &used) != 7) return false;
+  if (sscanf(line.c_str(), "%15s %d %d %d %d %d %d %d%n", word, &m, &n, &k, &f32, &bias, &kind, &variant, &used) != 8) return false;
+  what = word;
   const char *rest = line.c_str() + used;
   choice = MatmulChoice{static_cast<MatmulKind>(kind), variant, {}};
-  for (uint64_t &word : choice.algorithm) {
-    if (sscanf(rest, " %" SCNx64 "%n", &word, &used) != 1) return false;
+  for (uint64_t &part : choice.algorithm) {
+    if (sscanf(rest, " %" SCNx64 "%n", &part, &used) != 1) return false;
     rest += used;
   }
-  if (strcmp(rest, " .") != 0 || kind < 0 || kind > static_cast<int>(MatmulKind::CublasLt)) return false;
-  if (choice.kind == MatmulKind::CublasLt && m <= 0) return false;
+  if (strcmp(rest, " .") != 0 || (what != PRODUCT && what != SILU) || m <= 0) return false;
   key = MatmulKey{m, n, k, f32 != 0, bias != 0};
   return true;
 }
