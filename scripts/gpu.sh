@@ -60,13 +60,15 @@ answers() { timeout 200 node test/gpu/answers.mjs --model "${1:-llama-3-8b}" --j
 faults() { timeout 200 node test/gpu/faults.mjs --json "$OUT/faults.json"; }
 kernels() { node dist/kernels/bench.js --json --library cuda --model "${1:-llama-3-8b}" >"$OUT/kernels-${1:-llama-3-8b}.json" && node dist/kernels/bench.js --library cuda --model "${1:-llama-3-8b}"; }
 
-# Prefill attention by wgmma: against f64, its bits alone and in chunks, then beside mma.sync, and both timed.
+# Prefill attention by wgmma: beside mma.sync and both timed; then against f64, and its bits alone and in chunks.
 attention() {
+  local code=0
+  timeout 200 node test/gpu/attention.mjs --json "$OUT/attention.json" || return 1
   for suite in "attention" "attention --deterministic" "attention_bits --deterministic"; do
     # shellcheck disable=SC2086
-    timeout 120 build/check --library "$library" --dtype bf16 --cublaslt none --op $suite || return 1
+    timeout 120 build/check --library "$library" --dtype bf16 --cublaslt none --op $suite || code=1
   done
-  timeout 200 node test/gpu/attention.mjs --json "$OUT/attention.json"
+  return $code
 }
 
 # A decode step on the device alone, by batch size: step [preset] [batches] [more flags]

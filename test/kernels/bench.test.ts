@@ -43,6 +43,8 @@ describe('the operations of bench kernels', () => {
       expect(qkv.bytes).toBe(128 * 512 * 2 + tokens * (128 + 512) * 4)
       expect(list.some((each) => each.op === 'attention prefill')).toBe(tokens >= 256)
       expect(list.some((each) => each.op === 'sample greedy')).toBe(tokens <= 256)
+      const chain = list.find((each) => each.op === 'mlp_input')
+      expect(chain?.flops).toBe(tokens === 16 ? undefined : 2 * tokens * 128 * 384)
     }
     pool.free()
   })
