@@ -487,7 +487,7 @@ static int32_t map_cache(kn_device *device, const AttentionArguments &a, int hea
   auto buffer = device->buffers.upper_bound(address);
   if (buffer != device->buffers.begin()) {
     --buffer;
-    const double bytes = static_cast<double>(buffer->first - address) + buffer->second;
+    const double bytes = buffer->second - static_cast<double>(address - buffer->first);
     if (bytes > 0) blocks = bytes / static_cast<double>(a.block_stride) + 1;
   }
   const cuuint64_t key_bytes = static_cast<cuuint64_t>(head_dim) * sizeof(bf16);
