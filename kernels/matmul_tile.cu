@@ -1,4 +1,5 @@
-/* matmul_tile.cu - out [M, N] = in [M, K] * weight[N, K]^T for any M: the fallback where cuBLASLt is absent, and the only product
+/* matmul_tile.cu - out [M, N] = in [M, K] * weight[N, K]^T for any M: the fallback where cuBLASLt is absent (on Hopper
+ * matmul_hopper.cu goes before it from 64 tokens on), and the only product
  * in deterministic mode. Flops 2 M N K, bytes 2 (M K + N K + M N): bound by bandwidth up to M of some hundreds, then by mma.sync
  * (at most 60-65 % of an H100's peak, which only wgmma reaches).
  *
