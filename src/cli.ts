@@ -39,6 +39,13 @@ run
   .addOption(new Option('--request-rate <rps>', 'as --rate').argParser(positiveNumber).hideHelp())
   .addOption(new Option('--arrivals <process>', 'of the open loop').choices(['poisson', 'constant', 'gamma']))
   .option('--burstiness <k>', 'shape of the gamma arrivals: 1 is Poisson, below it burstier', positiveNumber)
+  .addOption(
+    new Option('--drops <policy>', 'arrivals refused at load.cap: part of the measurement, or a fault').choices([
+      'allowed',
+      'forbidden',
+    ]),
+  )
+  .option('--stop-when-growing', 'open loop: end a block early once requests in flight surely keep growing')
   .option('-n, --requests <n>', 'measured requests, or 10x for 10 x concurrency (alias --num-prompts)')
   .addOption(new Option('--num-prompts <n>', 'as --requests').hideHelp())
   .option('--warmup <n>', 'warm-up requests, or 2x')
@@ -66,7 +73,8 @@ run
   .option('--export-plan <file>', 'write the plan as JSON lines')
   .option('--dry-run', 'show plan, order and expected time; run nothing')
   .option('--no-ceilings', 'do not measure the machine’s ceilings first')
-  .option('--no-calibrate', 'do not measure first what the client itself adds')
+  .option('--no-calibrate', 'do not measure first what the client itself adds: the run cannot be VALID')
+  .option('--no-cache-probe', 'do not probe the prefix cache of servers that report no cached tokens')
   .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)

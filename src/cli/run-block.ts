@@ -1,10 +1,19 @@
 import { nowNs } from '../clock.js'
 import { Failure } from '../failure.js'
 import { type LoadTarget, runLoad } from '../load/generator.js'
+import { GrowthWatch } from '../metrics/growth.js'
 import type { RunWriter } from '../result/store.js'
 import type { Plan } from '../scenario/plan.js'
 import type { Scenario } from '../scenario/types.js'
-import { engineIntegrity, type RunningTarget, startTarget, type TargetSpec } from '../target.js'
+import {
+  closeCacheCheck,
+  engineIntegrity,
+  type OpenCacheCheck,
+  openCacheCheck,
+  type RunningTarget,
+  startTarget,
+  type TargetSpec,
+} from '../target.js'
 import { startSampler } from '../telemetry/sampler.js'
 import type { Progress } from './progress.js'
 import type { RunRequest } from './run-options.js'
@@ -28,7 +37,7 @@ export function blockOrder(targets: readonly TargetSpec[], repeats: number): Pla
   return order
 }
 
-interface BlockInput extends PlannedBlock {
+export interface BlockInput extends PlannedBlock {
   run: RunWriter
   scenario: Scenario
   plan: Plan
@@ -43,7 +52,8 @@ const TELEMETRY_PERIOD_MS = 100
 /** Start the target, sample telemetry, send the plan, journal every record; whatever happens, the block ends with a status and a reason. */
 export async function driveBlock(input: BlockInput): Promise<void> {
   const { run, progress, target: spec } = input
-  progress.phase(`block ${input.index + 1} of ${input.of}: ${spec.name}`)
+  const atMost = input.scenario.repeats.untilCi95 === null ? '' : 'at most '
+  progress.phase(`block ${input.index + 1} of ${atMost}${input.of}: ${spec.name}`)
   const block = run.openBlock({ index: input.index, target: spec.name, repeat: input.repeat, startNs: nowNs() })
   let target: RunningTarget | null = null
   let measureStartNs: number | null = null
@@ -58,9 +68,11 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       signal: input.signal,
     })
     rememberTarget(run, target)
-    const load = await driveLoad(input, target, block)
+    const cache = await openCache(input, target)
+    const { load, stoppedEarly } = await driveLoad(input, target, block)
     measureStartNs = load.measureStartNs
     block.writeHealth(load.health)
+    const cacheCheck = cache === null ? null : await closeCacheCheck(cache, cacheInput(input, target, 'after'))
     const died = target.died.aborted ? String(target.died.reason) : null
     const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
     const integrity = died !== null ? null : await engineIntegrity(target, input.request.apiKey)
@@ -69,7 +81,7 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
       { endNs: nowNs(), measureStartNs },
       reason,
-      integrity,
+      { engineIntegrity: integrity, cacheCheck, stoppedEarly },
     )
   } catch (error) {
     await target?.stop()
@@ -85,7 +97,9 @@ async function driveLoad(
   input: BlockInput,
   target: RunningTarget,
   block: ReturnType<RunWriter['openBlock']>,
-): ReturnType<typeof runLoad> {
+): Promise<{ load: Awaited<ReturnType<typeof runLoad>>; stoppedEarly: string | null }> {
+  const growth = input.scenario.load.stopWhenGrowing ? new GrowthWatch() : null
+  const early = new AbortController()
   const sampler = await startSampler(
     {
       pid: target.pid,
@@ -99,7 +113,7 @@ async function driveLoad(
     },
   )
   try {
-    return await runLoad({
+    const load = await runLoad({
       plan: input.plan,
       scenario: input.scenario,
       target: loadTarget(input, target),
@@ -107,17 +121,49 @@ async function driveLoad(
       keepOutput: input.request.keepOutput,
       // One salt a repeat: every target gets the same bytes, so that greedy answers can be compared; a repeat gets new ones.
       salt: `${input.run.manifest.id}/${input.repeat}`,
-      signal: input.signal,
-      onRecord: (record) => block.writeRecord(record),
-      onProgress: (state) =>
+      signal: AbortSignal.any([input.signal, early.signal]),
+      onRecord: (record) => {
+        block.writeRecord(record)
+        if (record.sentNs !== null && record.doneNs !== null) growth?.addStay((record.doneNs - record.sentNs) / 1e9)
+      },
+      onProgress: (state) => {
         input.progress.update(
           `${input.target.name}: ${state.phase}, ${state.done}/${state.planned} requests, ${state.inFlight} in flight, ` +
             `${state.tokensPerSecond.toFixed(0)} tok/s${state.failed > 0 ? `, ${state.failed} failed` : ''}`,
-        ),
+        )
+        const stop = state.phase === 'measure' ? (growth?.add(state.elapsedSecs, state.inFlight) ?? null) : null
+        if (stop === null || early.signal.aborted) return
+        early.abort(stop)
+        input.progress.phase(`${input.target.name}: ${stop}`)
+      },
     })
+    return { load, stoppedEarly: early.signal.aborted ? String(early.signal.reason) : null }
   } finally {
     const { info } = await sampler.stop()
     input.run.updateManifest({ telemetry: info })
+  }
+}
+
+/** Servers that are not ours, unless nothing is claimed of their cache or the probe is switched off. */
+async function openCache(input: BlockInput, target: RunningTarget): Promise<OpenCacheCheck | null> {
+  const { request, scenario, progress } = input
+  if (target.info.kind !== 'external' || scenario.cache === 'as-is' || !request.cacheProbe) return null
+  progress.phase(`${target.info.name}: does it keep a prefix cache?`)
+  return openCacheCheck(cacheInput(input, target, 'before'))
+}
+
+function cacheInput(input: BlockInput, target: RunningTarget, when: 'before' | 'after') {
+  const { machine, run } = input
+  const earlier = run.manifest.blocks.find((block) => block.target === target.info.name && block.cacheCheck)
+  return {
+    target: loadTarget(input, target),
+    scenario: input.scenario,
+    planOptions: { vocabSize: machine.vocabSize, ...(machine.tokenizer ? { tokenizer: machine.tokenizer } : {}) },
+    maxModelLen: target.info.maxModelLen,
+    earlier: earlier?.cacheCheck ?? null,
+    // The wall clock makes it new even where two runs have one name.
+    salt: `${run.manifest.id}/${run.manifest.startedAt}/${input.index}/${when}`,
+    signal: input.signal,
   }
 }
 
