@@ -22,7 +22,9 @@ const program = new Command('bench')
 
 const run = program
   .command('run')
-  .description('load every target with the same plan, compare them, write results/<id>/ with report.html')
+  .description(
+    'load every target with the same plan, compare them, write results/<id>/ with report.html; exit 0, 3 INVALID or failed, 130 Ctrl-C',
+  )
   .argument(
     '[scenario]',
     `a scenario file or preset: ${presetNames().join(', ')} (default: chat on a GPU, chat-cpu without)`,
@@ -178,7 +180,9 @@ program
 
 program
   .command('calibrate')
-  .description('what the client itself adds to TTFT and ITL, against a server with a known schedule')
+  .description(
+    'what the client itself adds to TTFT and ITL, against a server with a known schedule; kept for bench run (BENCH_CALIBRATION names the file)',
+  )
   .option('-c, --concurrency <n>', 'streams at once', positiveInteger, 16)
   .option('--json', 'as JSON')
   .action(async (options: { concurrency: number; json?: boolean }) => {

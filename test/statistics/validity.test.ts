@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { type BlockFacts, judgeBlock, judgeRun, RULES } from '../../src/statistics/validity.js'
 
@@ -142,6 +143,12 @@ describe('the verdict of a block', () => {
       })
     })
   }
+  it('has every rule of a block and of a run in docs/verdict.md, and no other', () => {
+    const page = readFileSync(new URL('../../docs/verdict.md', import.meta.url), 'utf8')
+    const table = page.slice(page.indexOf('## Rules'), page.indexOf('## Calibration'))
+    const codes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    expect(codes).toEqual([...Object.keys(RULES), 'work', 'answers', 'weights', 'git'])
+  })
   it('takes limits as the last sound value', () => {
     const { calibration } = added(5, 0.5)
     const limits = { achievedRps: 10.19, tokenMismatchRate: 0.01, telemetryCoverage: 0.95, trendPercent: 5 }
