@@ -60,21 +60,6 @@ export function serverSplit(before: string, after: string): ServerSplit {
   }
 }
 
-/** Prompt tokens that a server looked up in its prefix cache and found there, since it started. */
-export interface PrefixCounters {
-  lookedUp: number
-  found: number
-}
-
-/** Null when /metrics has no such counters. */
-export function prefixCounters(text: string): PrefixCounters | null {
-  const first = (names: readonly string[]) =>
-    names.reduce<number | null>((found, name) => found ?? total(text, name), null)
-  const lookedUp = first(NAMES.queries)
-  const found = first(NAMES.hits)
-  return lookedUp === null || found === null ? null : { lookedUp, found }
-}
-
 function accumulated(text: string, name: string): Accumulated | null {
   const sum = total(text, `${name}_sum`)
   const count = total(text, `${name}_count`)

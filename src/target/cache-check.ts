@@ -1,5 +1,5 @@
 import { request } from 'undici'
-import { type PrefixCounters, prefixCounters } from '../metrics/server-metrics.js'
+import { type PrefixCounters, prefixCounters } from '../metrics/prefix-counters.js'
 import type { CacheCheck, CacheProbe } from '../result/schema.js'
 import { type ProbeInput, probeCache } from './cache-probe.js'
 

@@ -140,9 +140,14 @@ async function sendPairs(
   ])
   const indexed = rows.map((row, index) => ({ ...row, index }))
   const plan = sealPlan(scenario, indexed, { askedRate: null, measureOffsetNs: 0 }, [])
+  const failure = new AbortController()
   const { records } = await runLoad({
     ...{ plan, scenario, target: input.target, workers: 1, salt: `${input.salt}/${name}` },
-    ...(input.signal ? { signal: input.signal } : {}),
+    signal: AbortSignal.any([failure.signal, ...(input.signal ? [input.signal] : [])]),
+    // A server that hangs is not asked again and again.
+    onRecord: (record) => {
+      if (record.outcome !== 'ok' && !failure.signal.aborted) failure.abort('an earlier probe request failed')
+    },
   })
   const failed = records.find((record) => record.firstTokenNs === null || record.outcome !== 'ok')
   if (failed !== undefined) return `a probe request ended as ${failed.outcome}: ${failed.detail ?? 'no token'}`

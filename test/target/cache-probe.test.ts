@@ -64,6 +64,7 @@ describe('a probe of a scripted server', () => {
   it('says what a server answered that refused', async () => {
     const found = await probe({ cache: 'none', perTokenMs: 0, refuse: 400 })
     expect(found).toMatchObject({ keepsCache: 'unknown', pairs: 0, why: expect.stringMatching(/http-4xx/) })
+    expect(server!.requests).toBeLessThan(8)
   })
 })
 
