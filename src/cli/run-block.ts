@@ -5,17 +5,10 @@ import { GrowthWatch } from '../metrics/growth.js'
 import type { RunWriter } from '../result/store.js'
 import type { Plan } from '../scenario/plan.js'
 import type { Scenario } from '../scenario/types.js'
-import {
-  closeCacheCheck,
-  engineIntegrity,
-  type OpenCacheCheck,
-  openCacheCheck,
-  type RunningTarget,
-  startTarget,
-  type TargetSpec,
-} from '../target.js'
+import { engineIntegrity, type RunningTarget, startTarget, type TargetSpec } from '../target.js'
 import { startSampler } from '../telemetry/sampler.js'
 import type { Progress } from './progress.js'
+import { betweenCacheChecks } from './run-cache.js'
 import type { RunRequest } from './run-options.js'
 import type { Machine } from './run-prepare.js'
 
@@ -68,11 +61,12 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       signal: input.signal,
     })
     rememberTarget(run, target)
-    const cache = await openCache(input, target)
-    const { load, stoppedEarly } = await driveLoad(input, target, block)
+    const running = target
+    const drive = () => driveLoad(input, running, block)
+    const driven = await betweenCacheChecks(input, running.info, loadTarget(input, running), drive)
+    const { load, stoppedEarly } = driven.result
     measureStartNs = load.measureStartNs
     block.writeHealth(load.health)
-    const cacheCheck = cache === null ? null : await closeCacheCheck(cache, cacheInput(input, target, 'after'))
     const died = target.died.aborted ? String(target.died.reason) : null
     const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
     const integrity = died !== null ? null : await engineIntegrity(target, input.request.apiKey)
@@ -81,7 +75,7 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
       { endNs: nowNs(), measureStartNs },
       reason,
-      { engineIntegrity: integrity, cacheCheck, stoppedEarly },
+      { engineIntegrity: integrity, cacheCheck: driven.cacheCheck, stoppedEarly },
     )
   } catch (error) {
     await target?.stop()
@@ -141,29 +135,6 @@ async function driveLoad(
   } finally {
     const { info } = await sampler.stop()
     input.run.updateManifest({ telemetry: info })
-  }
-}
-
-/** Servers that are not ours, unless nothing is claimed of their cache or the probe is switched off. */
-async function openCache(input: BlockInput, target: RunningTarget): Promise<OpenCacheCheck | null> {
-  const { request, scenario, progress } = input
-  if (target.info.kind !== 'external' || scenario.cache === 'as-is' || !request.cacheProbe) return null
-  progress.phase(`${target.info.name}: does it keep a prefix cache?`)
-  return openCacheCheck(cacheInput(input, target, 'before'))
-}
-
-function cacheInput(input: BlockInput, target: RunningTarget, when: 'before' | 'after') {
-  const { machine, run } = input
-  const earlier = run.manifest.blocks.find((block) => block.target === target.info.name && block.cacheCheck)
-  return {
-    target: loadTarget(input, target),
-    scenario: input.scenario,
-    planOptions: { vocabSize: machine.vocabSize, ...(machine.tokenizer ? { tokenizer: machine.tokenizer } : {}) },
-    maxModelLen: target.info.maxModelLen,
-    earlier: earlier?.cacheCheck ?? null,
-    // The wall clock makes it new even where two runs have one name.
-    salt: `${run.manifest.id}/${run.manifest.startedAt}/${input.index}/${when}`,
-    signal: input.signal,
   }
 }
 
