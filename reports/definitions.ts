@@ -89,6 +89,6 @@ export const DEFINITIONS: readonly Definition[] = [
     term: 'validity',
     name: 'validity',
     meaning:
-      'VALID, INVALID, NO-STEADY-STATE or UNVERIFIED, by rules in code: samples, errors, achieved load, output lengths, token counts, client health, cache state, GPU state, steadiness, equal work, equal answers.',
+      'VALID, INVALID (exit code 3) or NO-STEADY-STATE, by rules in code: samples, errors, achieved load, output lengths, token counts, client health and calibration (what the client adds must stay under 5 % of the measured medians), cache state, GPU state and telemetry, steadiness, equal work, equal answers. docs/verdict.md has each rule with its limit.',
   },
 ]

@@ -80,7 +80,7 @@ row() {
   shift
   echo "== $name: bench run $* ($SECONDS s)"
   rm -rf "results/$name"
-  timeout "${ROW_SECS:-420}" ./bench run "$@" --out "results/$name" --no-color --quiet --no-calibrate 2>"$OUT/$name.log" || { echo "exit $?"; tail -n 5 "$OUT/$name.log"; }
+  timeout "${ROW_SECS:-420}" ./bench run "$@" --out "results/$name" --no-color --quiet 2>"$OUT/$name.log" || { echo "exit $?"; tail -n 5 "$OUT/$name.log"; }
 }
 rows_decode1() { row decode-c1 decode -c 1 -n 11 --warmup 1 --repeats 1 -t static paged; }
 rows_decode16() { row decode-c16 decode -c 16 -n 48 --warmup 16 --repeats 1 -t static paged; }

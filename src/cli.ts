@@ -22,7 +22,9 @@ const program = new Command('bench')
 
 const run = program
   .command('run')
-  .description('load every target with the same plan, compare them, write results/<id>/ with report.html')
+  .description(
+    'load every target with the same plan, compare them, write results/<id>/ with report.html; exit 0, 3 INVALID or failed, 130 Ctrl-C',
+  )
   .argument(
     '[scenario]',
     `a scenario file or preset: ${presetNames().join(', ')} (default: chat on a GPU, chat-cpu without)`,
@@ -44,6 +46,13 @@ run
   .addOption(new Option('--request-rate <rps>', 'as --rate').argParser(positiveNumber).hideHelp())
   .addOption(new Option('--arrivals <process>', 'of the open loop').choices(['poisson', 'constant', 'gamma']))
   .option('--burstiness <k>', 'shape of the gamma arrivals: 1 is Poisson, below it burstier', positiveNumber)
+  .addOption(
+    new Option('--drops <policy>', 'arrivals refused at load.cap: part of the measurement, or a fault').choices([
+      'allowed',
+      'forbidden',
+    ]),
+  )
+  .option('--stop-when-growing', 'open loop: end a block early once requests in flight surely keep growing')
   .option('-n, --requests <n>', 'measured requests, or 10x for 10 x concurrency (alias --num-prompts)')
   .addOption(new Option('--num-prompts <n>', 'as --requests').hideHelp())
   .option('--warmup <n>', 'warm-up requests, or 2x')
@@ -71,7 +80,8 @@ run
   .option('--export-plan <file>', 'write the plan as JSON lines')
   .option('--dry-run', 'show plan, order and expected time; run nothing')
   .option('--no-ceilings', 'do not measure the machine’s ceilings first')
-  .option('--no-calibrate', 'do not measure first what the client itself adds')
+  .option('--no-calibrate', 'do not measure first what the client itself adds: the run cannot be VALID')
+  .option('--no-cache-probe', 'do not probe the prefix cache of servers that report no cached tokens')
   .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)
@@ -175,7 +185,9 @@ program
 
 program
   .command('calibrate')
-  .description('what the client itself adds to TTFT and ITL, against a server with a known schedule')
+  .description(
+    'what the client itself adds to TTFT and ITL, against a server with a known schedule; kept for bench run (BENCH_CALIBRATION names the file)',
+  )
   .option('-c, --concurrency <n>', 'streams at once', positiveInteger, 16)
   .option('--json', 'as JSON')
   .action(async (options: { concurrency: number; json?: boolean }) => {

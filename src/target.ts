@@ -3,6 +3,7 @@ import type { TargetInfo } from './result/schema.js'
 import { startBuiltin } from './target/builtin.js'
 import { startExternal } from './target/external.js'
 
+export { closeCacheCheck, openCacheCheck } from './target/cache-check.js'
 export { engineIntegrity } from './target/engine-integrity.js'
 export { probeTarget } from './target/external.js'
 

@@ -1,20 +1,14 @@
 import { type CalibrationReport, calibrate } from '../load/calibrate.js'
-import type { Calibration } from '../result/schema.js'
-import type { Scenario } from '../scenario/types.js'
+import { calibrationKey, storeCalibration } from './run-calibration.js'
 
-/** `bench calibrate`: what the client itself adds to TTFT and ITL on this machine, at a concurrency. */
+/**
+ * `bench calibrate`: what the client itself adds to TTFT and ITL on this machine, at a concurrency. Kept for later runs with as many streams
+ * (bench run asks for powers of two).
+ */
 export async function calibrateCommand(options: { concurrency: number; json?: boolean }): Promise<void> {
   const report = await calibrate({ concurrency: options.concurrency })
+  if (report.requestsOk === report.requests) storeCalibration(calibrationKey(options.concurrency, null), report)
   process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : render(report))
-}
-
-/** The calibration that goes into a run: at that run's concurrency, a few seconds long. */
-export async function calibrateFor(scenario: Scenario, signal?: AbortSignal): Promise<Calibration> {
-  const { arrival } = scenario.load
-  const concurrency = arrival.kind === 'closed' ? arrival.concurrency : 16
-  const report = await calibrate({ concurrency, outputTokens: 32, ...(signal ? { signal } : {}) })
-  const { ttftAddedMsP50, ttftAddedMsP99, itlAddedMsP50, itlAddedMsP99 } = report
-  return { ttftAddedMsP50, ttftAddedMsP99, itlAddedMsP50, itlAddedMsP99 }
 }
 
 function render(report: CalibrationReport): string {

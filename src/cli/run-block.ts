@@ -1,12 +1,14 @@
 import { nowNs } from '../clock.js'
 import { Failure } from '../failure.js'
 import { type LoadTarget, runLoad } from '../load/generator.js'
+import { GrowthWatch } from '../metrics/growth.js'
 import type { RunWriter } from '../result/store.js'
 import type { Plan } from '../scenario/plan.js'
 import type { Scenario } from '../scenario/types.js'
 import { engineIntegrity, type RunningTarget, startTarget, type TargetSpec } from '../target.js'
 import { startSampler } from '../telemetry/sampler.js'
 import type { Progress } from './progress.js'
+import { betweenCacheChecks } from './run-cache.js'
 import type { RunRequest } from './run-options.js'
 import type { Machine } from './run-prepare.js'
 
@@ -28,7 +30,7 @@ export function blockOrder(targets: readonly TargetSpec[], repeats: number): Pla
   return order
 }
 
-interface BlockInput extends PlannedBlock {
+export interface BlockInput extends PlannedBlock {
   run: RunWriter
   scenario: Scenario
   plan: Plan
@@ -43,7 +45,8 @@ const TELEMETRY_PERIOD_MS = 100
 /** Start the target, sample telemetry, send the plan, journal every record; whatever happens, the block ends with a status and a reason. */
 export async function driveBlock(input: BlockInput): Promise<void> {
   const { run, progress, target: spec } = input
-  progress.phase(`block ${input.index + 1} of ${input.of}: ${spec.name}`)
+  const atMost = input.scenario.repeats.untilCi95 === null ? '' : 'at most '
+  progress.phase(`block ${input.index + 1} of ${atMost}${input.of}: ${spec.name}`)
   const block = run.openBlock({ index: input.index, target: spec.name, repeat: input.repeat, startNs: nowNs() })
   let target: RunningTarget | null = null
   let measureStartNs: number | null = null
@@ -58,7 +61,10 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       signal: input.signal,
     })
     rememberTarget(run, target)
-    const load = await driveLoad(input, target, block)
+    const running = target
+    const drive = () => driveLoad(input, running, block)
+    const driven = await betweenCacheChecks(input, running.info, loadTarget(input, running), drive)
+    const { load, stoppedEarly } = driven.result
     measureStartNs = load.measureStartNs
     block.writeHealth(load.health)
     const died = target.died.aborted ? String(target.died.reason) : null
@@ -69,7 +75,7 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
       { endNs: nowNs(), measureStartNs },
       reason,
-      integrity,
+      { engineIntegrity: integrity, cacheCheck: driven.cacheCheck, stoppedEarly },
     )
   } catch (error) {
     await target?.stop()
@@ -85,7 +91,9 @@ async function driveLoad(
   input: BlockInput,
   target: RunningTarget,
   block: ReturnType<RunWriter['openBlock']>,
-): ReturnType<typeof runLoad> {
+): Promise<{ load: Awaited<ReturnType<typeof runLoad>>; stoppedEarly: string | null }> {
+  const growth = input.scenario.load.stopWhenGrowing ? new GrowthWatch() : null
+  const early = new AbortController()
   const sampler = await startSampler(
     {
       pid: target.pid,
@@ -99,7 +107,7 @@ async function driveLoad(
     },
   )
   try {
-    return await runLoad({
+    const load = await runLoad({
       plan: input.plan,
       scenario: input.scenario,
       target: loadTarget(input, target),
@@ -107,14 +115,23 @@ async function driveLoad(
       keepOutput: input.request.keepOutput,
       // One salt a repeat: every target gets the same bytes, so that greedy answers can be compared; a repeat gets new ones.
       salt: `${input.run.manifest.id}/${input.repeat}`,
-      signal: input.signal,
-      onRecord: (record) => block.writeRecord(record),
-      onProgress: (state) =>
+      signal: AbortSignal.any([input.signal, early.signal]),
+      onRecord: (record) => {
+        block.writeRecord(record)
+        if (record.sentNs !== null && record.doneNs !== null) growth?.addStay((record.doneNs - record.sentNs) / 1e9)
+      },
+      onProgress: (state) => {
         input.progress.update(
           `${input.target.name}: ${state.phase}, ${state.done}/${state.planned} requests, ${state.inFlight} in flight, ` +
             `${state.tokensPerSecond.toFixed(0)} tok/s${state.failed > 0 ? `, ${state.failed} failed` : ''}`,
-        ),
+        )
+        const stop = state.phase === 'measure' ? (growth?.add(state.elapsedSecs, state.inFlight) ?? null) : null
+        if (stop === null || early.signal.aborted) return
+        early.abort(stop)
+        input.progress.phase(`${input.target.name}: ${stop}`)
+      },
     })
+    return { load, stoppedEarly: early.signal.aborted ? String(early.signal.reason) : null }
   } finally {
     const { info } = await sampler.stop()
     input.run.updateManifest({ telemetry: info })

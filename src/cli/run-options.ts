@@ -1,6 +1,6 @@
 import { Failure } from '../failure.js'
 import type { ScenarioOverrides } from '../scenario/load.js'
-import type { ArrivalProcess, CachePolicy, PromptKind } from '../scenario/types.js'
+import type { ArrivalProcess, CachePolicy, DropPolicy, PromptKind } from '../scenario/types.js'
 import { engineArguments } from './engine-flags.js'
 
 /** Everything `bench run` was asked, typed; nothing of the command line is looked at after this. */
@@ -20,6 +20,7 @@ export interface RunRequest {
   dryRun: boolean
   ceilings: boolean
   calibrate: boolean
+  cacheProbe: boolean
   quiet: boolean
   color: boolean
   ascii: boolean
@@ -46,6 +47,7 @@ export function parseRunRequest(scenario: string | null, flags: Record<string, u
     dryRun: flags['dryRun'] === true,
     ceilings: flags['ceilings'] !== false,
     calibrate: flags['calibrate'] !== false,
+    cacheProbe: flags['cacheProbe'] !== false,
     quiet: flags['quiet'] === true,
     color: flags['color'] !== false && !process.env['NO_COLOR'] && process.stdout.isTTY === true,
     ascii: flags['ascii'] === true,
@@ -80,6 +82,8 @@ function overridesOf(flags: Record<string, unknown>): ScenarioOverrides {
     outputTokens: flags['outputLen'] as number,
     prompt: flags['prompt'] as PromptKind,
     cache: flags['cache'] as CachePolicy,
+    drops: flags['drops'] as DropPolicy,
+    stopWhenGrowing: flags['stopWhenGrowing'] as boolean,
     seed: flags['planSeed'] as number,
     temperature: flags['temperature'] as number,
     repeats: flags['repeats'] as number,

@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import { nowNs } from '../clock.js'
 import { Failure } from '../failure.js'
 import { type RunData, readRun } from '../result/read.js'
-import { RESULT_SCHEMA, type RunManifest, type Summary } from '../result/schema.js'
+import { type Calibration, RESULT_SCHEMA, type RunManifest, type Summary } from '../result/schema.js'
 import { createRun } from '../result/store.js'
 import { summarize } from '../result/summarize.js'
 import { checkPlanFits } from '../scenario/fit.js'
@@ -11,14 +11,14 @@ import { writePlanFile } from '../scenario/plan-file.js'
 import type { Scenario } from '../scenario/types.js'
 import type { TargetSpec } from '../target.js'
 import { readEnvironment } from '../telemetry/environment.js'
-import { calibrateFor } from './calibrate.js'
 import type { Interrupt } from './interrupt.js'
 import { measureCeilings } from './kernels.js'
 import type { Progress } from './progress.js'
-import { blockOrder, driveBlock } from './run-block.js'
+import { calibrationKey, calibrationStreams, measureCalibration, storedCalibration } from './run-calibration.js'
 import type { RunRequest } from './run-options.js'
 import { writeReports } from './run-output.js'
 import type { Machine } from './run-prepare.js'
+import { driveRepeats } from './run-repeats.js'
 import { findTokenizer } from './run-tokenizer.js'
 
 /** What every point of a run shares. */
@@ -52,10 +52,7 @@ export async function runPoint(
   if (interrupt.signal.aborted) throw new Failure('interrupted', 'stopped by Ctrl-C before anything was measured')
   const run = createRun(directory, manifest)
   run.writePlan(plan.rows)
-  for (const block of blockOrder(targets, scenario.repeats.max)) {
-    if (interrupt.signal.aborted) break
-    await driveBlock({ ...block, run, scenario, plan, request, machine, progress, signal: interrupt.signal })
-  }
+  await driveRepeats({ run, scenario, plan, request, machine, progress, signal: interrupt.signal }, targets)
   run.finish()
   progress.phase('computing metrics and rendering the report')
   const data = readRun(directory)
@@ -70,15 +67,12 @@ async function newManifest(
   plan: Plan,
   setting: RunSetting & { interrupt: Interrupt },
 ): Promise<RunManifest> {
-  const { request, machine, progress, directory, interrupt } = setting
+  const { request, machine, progress, directory } = setting
   if (request.ceilings && setting.targets.some((target) => target.kind === 'builtin')) {
     progress.phase('what this machine can do at most (bandwidth, GEMM rate)')
     machine.ceilings ??= await measureCeilings(machine.backend)
   }
-  if (request.calibrate && !interrupt.signal.aborted) {
-    progress.phase('what the client itself adds')
-    machine.calibration ??= await calibrateFor(scenario, interrupt.signal)
-  }
+  const calibration = request.calibrate ? await calibrationOf(scenario, setting) : null
   const why = request.scenario === null ? ` (chosen because the backend is ${machine.backend})` : ''
   return {
     schema: RESULT_SCHEMA,
@@ -95,7 +89,21 @@ async function newManifest(
     targets: [],
     blocks: [],
     telemetry: null,
-    calibration: machine.calibration,
+    calibration,
     notices: [...machine.notices, ...plan.notes],
   }
+}
+
+/** What the client adds at this load: of this process, else kept from an earlier run of this machine, else measured now. */
+async function calibrationOf(
+  scenario: Scenario,
+  { request, machine, progress, interrupt }: RunSetting & { interrupt: Interrupt },
+): Promise<Calibration | null> {
+  const streams = calibrationStreams(scenario)
+  const key = calibrationKey(streams, request.loadWorkers)
+  const known = machine.calibrations.get(streams) ?? storedCalibration(key)
+  if (known === null && !interrupt.signal.aborted) progress.phase(`what the client itself adds (${streams} streams)`)
+  const calibration = known ?? (interrupt.signal.aborted ? null : await measureCalibration(key, interrupt.signal))
+  if (calibration !== null) machine.calibrations.set(streams, calibration)
+  return calibration
 }

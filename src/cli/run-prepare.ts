@@ -21,7 +21,8 @@ export interface Machine {
   notices: string[]
   /** Measured once per process, before the first point. */
   ceilings: Environment['ceilings']
-  calibration: Calibration | null
+  /** By streams at once, each measured once per process at most. */
+  calibrations: Map<number, Calibration>
 }
 
 /** Builds the kernels, finds the model of the built-in engines and asks external servers what they serve. */
@@ -40,7 +41,7 @@ export async function prepareMachine(
     tokenizer: null,
     notices: [],
     ceilings: null,
-    calibration: null,
+    calibrations: new Map(),
   }
   if (builtin.length > 0) {
     progress.phase('kernels and model')

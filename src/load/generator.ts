@@ -68,7 +68,7 @@ function watchSignals(options: LoadOptions, threads: readonly LoadWorker[]): () 
   const stop = (outcome: 'cancelled' | 'target-died', detail: string) => {
     for (const thread of threads) thread.post({ type: 'stop', outcome, detail })
   }
-  const cancel = () => stop('cancelled', 'cancelled while the run was under way')
+  const cancel = () => stop('cancelled', stopReason(options) ?? 'cancelled while the run was under way')
   const died = () => stop('target-died', String(options.target.died?.reason ?? 'the engine process died'))
   options.signal?.addEventListener('abort', cancel)
   options.target.died?.addEventListener('abort', died)
@@ -80,11 +80,18 @@ function watchSignals(options: LoadOptions, threads: readonly LoadWorker[]): () 
   }
 }
 
+/** A signal aborted with a text is the harness's own stop, for that reason; Ctrl-C has none. */
+function stopReason({ signal }: LoadOptions): string | null {
+  return typeof signal?.reason === 'string' ? signal.reason : null
+}
+
 /** Why rows that no worker sent were not sent. */
 function unsentReason(options: LoadOptions): Pick<RequestRecord, 'outcome' | 'detail'> {
   if (options.target.died?.aborted) {
     return { outcome: 'target-died', detail: `not sent: ${options.target.died.reason ?? 'the engine process died'}` }
   }
+  const stopped = stopReason(options)
+  if (stopped !== null) return { outcome: 'not-sent', detail: `not sent: ${stopped}` }
   if (options.signal?.aborted) return { outcome: 'cancelled', detail: 'not sent: the run was cancelled' }
   return { outcome: 'not-sent', detail: 'not sent: the measured phase reached its time limit' }
 }

@@ -34,7 +34,7 @@ export interface LoadOptions {
   plan: Plan
   scenario: Scenario
   target: LoadTarget
-  /** Ctrl-C: what is in flight ends as 'cancelled', its partial record kept. */
+  /** Ctrl-C: what is in flight ends as 'cancelled', its partial record kept. Aborted with a text: the load ends early for that reason. */
   signal?: AbortSignal
   onRecord?(record: RequestRecord): void
   onProgress?(progress: LoadProgress): void

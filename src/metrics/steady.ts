@@ -7,11 +7,14 @@ const BATCHES = 12
 /** Two-sided 1 %: a run has several blocks with two tests each. */
 const CRITICAL_Z = 2.576
 const MIN_REQUESTS = 24
+/** Requests in flight that change by more than this share of their mean across the window, surely, are growth and no ripple. */
+export const GROWTH_PERCENT = 50
 
 /** Whether the window is one steady state. trendPercent null: no trend that is sure. */
 export interface Steadiness {
-  /** Change of throughput or TTFT across the window, in per cent of its mean: whichever trend is sure and larger. */
+  /** Change of throughput or TTFT across the window, in per cent of its mean: whichever trend is sure and larger; and of which. */
   trendPercent: number | null
+  trendOf: 'throughput' | 'TTFT' | null
   /** Open loop: requests in flight kept growing, the server is past its capacity. */
   inFlightGrowing: boolean
 }
@@ -24,11 +27,21 @@ export function steadinessOf(records: readonly RequestRecord[], window: Window, 
   const inside = records.filter(
     (r) => r.firstTokenNs !== null && r.firstTokenNs >= window.startNs && r.firstTokenNs <= window.endNs,
   )
-  if (inside.length < MIN_REQUESTS || window.secs <= 0) return { trendPercent: null, inFlightGrowing: false }
-  const trends = [trendPercent(throughputBatches(records, window)), trendPercent(ttftBatches(inside))]
-  const sure = trends.filter((trend) => trend !== null).sort((a, b) => Math.abs(b) - Math.abs(a))
+  if (inside.length < MIN_REQUESTS || window.secs <= 0)
+    return { trendPercent: null, trendOf: null, inFlightGrowing: false }
+  const trends = [
+    { of: 'throughput' as const, percent: trendPercent(throughputBatches(records, window)) },
+    { of: 'TTFT' as const, percent: trendPercent(ttftBatches(inside)) },
+  ]
+  const largest = trends
+    .filter((trend) => trend.percent !== null)
+    .sort((a, b) => Math.abs(b.percent!) - Math.abs(a.percent!))[0]
   const growth = arrival.kind === 'closed' ? null : trendPercent(inFlightBatches(records, window))
-  return { trendPercent: sure[0] ?? null, inFlightGrowing: growth !== null && growth > 50 }
+  return {
+    trendPercent: largest?.percent ?? null,
+    trendOf: largest?.of ?? null,
+    inFlightGrowing: growth !== null && growth > GROWTH_PERCENT,
+  }
 }
 
 /** Change from first to last batch in per cent of the mean when Mann-Kendall is sure of a trend; else null. */

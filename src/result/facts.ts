@@ -1,8 +1,11 @@
+import { sampleFloor } from '../metrics/distribution.js'
+import type { Steadiness } from '../metrics/steady.js'
 import type { Scenario } from '../scenario/types.js'
 import type { BlockFacts } from '../statistics/validity.js'
 import { throttleNames } from '../telemetry/throttle.js'
+import { cacheFacts } from './cache-facts.js'
 import type { BlockData } from './read.js'
-import type { BlockMetrics, Distribution, PlanRow, TargetInfo, TelemetryInfo } from './schema.js'
+import type { BlockMetrics, Calibration, Distribution, PlanRow, TargetInfo, TelemetryInfo } from './schema.js'
 
 export interface FactInput {
   data: BlockData
@@ -11,50 +14,54 @@ export interface FactInput {
   target: TargetInfo
   metrics: BlockMetrics
   telemetry: TelemetryInfo | null
-  calibrated: boolean
-  steady: { trendPercent: number | null; inFlightGrowing: boolean }
+  calibration: Calibration | null
+  steady: Steadiness
 }
 
 /** What the verdict's rules need to know of one block, gathered from its raw records and metrics. */
 export function blockFacts(input: FactInput): BlockFacts {
   const { data, plan, scenario, metrics, target } = input
   const measured = data.records.filter((record) => record.phase === 'measure')
+  const ok = measured.filter((record) => record.outcome === 'ok')
   const openLoop = scenario.load.arrival.kind !== 'closed'
-  const rates = openLoop ? arrivalRates(plan, measured) : { asked: null, achieved: null }
+  const dropsDeclared = scenario.drops === 'allowed'
+  const rates = openLoop ? arrivalRates(plan, measured, dropsDeclared) : { asked: null, achieved: null }
   // A worker without a stream lives for a moment and says nothing of the load (its loop was "busy" all its life).
   const loaded = data.health.filter((health) => health.socketsOpened > 0)
   const worst = (pick: (health: BlockData['health'][number]) => number) =>
     loaded.length === 0 ? null : Math.max(...loaded.map(pick))
-  const enforced = scenario.workload.enforce === 'ignore_eos'
   return {
     windowSecs: metrics.window.secs,
     minWindowSecs: scenario.minWindowSecs,
     interrupted:
       data.manifest.status === 'complete' ? null : (data.manifest.reason ?? `the block is ${data.manifest.status}`),
+    stoppedEarly: data.manifest.stoppedEarly ?? null,
     ...input.steady,
     requestsOk: metrics.requestsOk,
     requestsFailed: metrics.requestsFailed,
     allowedErrorShare: scenario.slo.maxErrorShare,
-    missingPercentiles: missingPercentiles(scenario, metrics),
+    ...sampleFacts(scenario, metrics, measured.length),
+    requestsNotSent: metrics.outcomes['not-sent'] ?? 0,
     openLoop,
     askedRps: rates.asked,
     achievedRps: rates.achieved,
     droppedArrivals: metrics.outcomes['dropped'] ?? 0,
-    dropsDeclared: false,
-    wrongLengths: measured.filter((record) => record.outcome === 'ok' && record.counted !== record.outputTokens).length,
-    enforcedLengths: enforced,
+    dropsDeclared,
+    wrongLengths: ok.filter((record) => record.counted !== record.outputTokens).length,
+    // Right by chance: the answer would have gone on, had lengths been enforced.
+    stops: ok.filter((record) => record.counted === record.outputTokens && record.finishReason === 'stop').length,
+    enforcedLengths: scenario.workload.enforce === 'ignore_eos',
     tokenMismatchRate: metrics.tokenMismatchRate,
     tokenSource: target.tokenSource,
+    ownClient: data.health.length > 0,
     scheduleLagP99Ms: worst((health) => health.scheduleLagP99Ms),
     eventLoopDelayP99Ms: worst((health) => health.eventLoopDelayP99Ms),
     eventLoopUtilization: worst((health) => health.eventLoopUtilization),
     ttftP50Ms: metrics.ttftMs.p50,
     itlP50Ms: metrics.itlMs.p50,
-    calibrated: input.calibrated,
+    calibration: input.calibration,
     cachePolicy: scenario.cache,
-    cachedShare:
-      metrics.cachedTokens === null || metrics.promptTokens === 0 ? null : metrics.cachedTokens / metrics.promptTokens,
-    expectedCachedShare: expectedCachedShare(scenario, measured, target),
+    ...cacheFacts(data.manifest, scenario, measured, metrics, target),
     throttleReasons: throttlesInWindow(data, metrics),
     otherGpuProcesses: input.telemetry?.gpu?.otherProcesses ?? null,
     contextOverflows: measured.filter(
@@ -65,8 +72,15 @@ export function blockFacts(input: FactInput): BlockFacts {
   }
 }
 
-/** The percentiles that someone will rely on: the medians always, and those that the SLO names. */
-function missingPercentiles(scenario: Scenario, metrics: BlockMetrics): string[] {
+/**
+ * The percentiles that someone will rely on - the median TTFT always, and those that the SLO names - under their sample floor, and how many
+ * requests would have carried them. ITL counts requests, whose own gaps are correlated.
+ */
+function sampleFacts(
+  scenario: Scenario,
+  metrics: BlockMetrics,
+  planned: number,
+): { missingPercentiles: string[]; requestsNeeded: number | null } {
   const distributions: Record<string, Distribution> = {
     ttft: metrics.ttftMs,
     ttft_intended: metrics.ttftIntendedMs,
@@ -74,25 +88,34 @@ function missingPercentiles(scenario: Scenario, metrics: BlockMetrics): string[]
     itl: metrics.itlMs,
     e2e: metrics.e2eMs,
   }
-  const wanted = [{ metric: 'ttft', percentile: 50 }, ...scenario.slo.terms]
-  return wanted.flatMap(({ metric, percentile }) => {
+  const missing: string[] = []
+  let requestsNeeded: number | null = null
+  for (const { metric, percentile } of [{ metric: 'ttft', percentile: 50 }, ...scenario.slo.terms]) {
     const distribution = distributions[metric]!
-    const name = percentile === 99.9 ? 'p999' : `p${percentile}`
-    const needed = distribution.floors[name]
-    return needed === undefined || distribution.n === 0
-      ? []
-      : [`${metric} ${name} needs ${needed} samples, has ${distribution.n}`]
-  })
+    const samples = metric === 'itl' ? metrics.requestsOk - distribution.undefinedCount : distribution.n
+    const needed = sampleFloor(percentile / 100)
+    if (distribution.n === 0 || samples >= needed) continue
+    missing.push(`${metric} p${percentile} needs ${needed} samples, has ${samples}`)
+    // Failed and undefined requests carry no sample: their share is asked for on top.
+    requestsNeeded = Math.max(requestsNeeded ?? 0, Math.ceil((needed * planned) / Math.max(1, samples)))
+  }
+  return { missingPercentiles: missing, requestsNeeded }
 }
 
-/** Requests/s as planned and as sent, over the same arrivals (first to last). */
+/** Requests/s as planned and as offered, over the same arrivals (first to last). A later turn of a conversation has no due time of its own. */
 function arrivalRates(
   plan: readonly PlanRow[],
   measured: BlockData['records'],
+  dropsDeclared: boolean,
 ): { asked: number | null; achieved: number | null } {
-  const due = plan.filter((row) => row.phase === 'measure' && row.dueNs !== null).map((row) => row.dueNs!)
-  const sent = measured.flatMap((record) => (record.sentNs === null ? [] : [record.sentNs]))
-  return { asked: rateOf(due), achieved: rateOf(sent) }
+  const due = plan.filter((row) => row.phase === 'measure' && row.dueNs !== null)
+  const arrivals = new Set(due.map((row) => row.index))
+  const offered = measured.flatMap((record) => {
+    if (!arrivals.has(record.index)) return []
+    // A declared drop was offered on time and refused by the cap: the client kept up.
+    return record.sentNs ?? (dropsDeclared && record.outcome === 'dropped' ? record.intendedNs : [])
+  })
+  return { asked: rateOf(due.map((row) => row.dueNs!)), achieved: rateOf(offered) }
 }
 
 function rateOf(times: readonly number[]): number | null {
@@ -106,22 +129,6 @@ function rateOf(times: readonly number[]): number | null {
   return last > first ? (times.length - 1) / ((last - first) / 1e9) : null
 }
 
-/** Cold: none. Shared: the declared prefix, in whole blocks, of every request of a group but its first (a warm-up brings those). Else unknown. */
-function expectedCachedShare(scenario: Scenario, measured: BlockData['records'], target: TargetInfo): number | null {
-  if (target.options['enablePrefixCaching'] === false) return null
-  if (scenario.cache === 'cold') return scenario.workload.shapes.some((shape) => shape.conversation !== null) ? null : 0
-  if (scenario.cache === 'warm') return 1
-  if (scenario.cache !== 'shared') return null
-  const block = target.blockSize ?? 16
-  const prompts = measured.reduce((sum, record) => sum + record.inputTokens, 0)
-  const shape = scenario.workload.shapes.find((entry) => entry.prefix !== null)
-  if (!shape?.prefix || prompts === 0) return null
-  const misses = scenario.load.warmupRequests > 0 ? 0 : shape.prefix.groups
-  const hits = Math.max(0, shape.prefix.share * measured.length - misses)
-  const cached = Math.floor(shape.prefix.tokens / block) * block * hits
-  return cached / prompts
-}
-
 function throttlesInWindow(data: BlockData, metrics: BlockMetrics): string[] {
   const { startNs, endNs } = metrics.window
   let reasons = 0
@@ -130,15 +137,17 @@ function throttlesInWindow(data: BlockData, metrics: BlockMetrics): string[] {
   return throttleNames(reasons)
 }
 
-/** Share of the window within three sampling periods of a sample. */
+/** Share of the window within three sampling periods of a GPU sample; null where the card tells nothing or the target does not use it. */
 function telemetryCoverage(data: BlockData, metrics: BlockMetrics, telemetry: TelemetryInfo | null): number | null {
-  if (telemetry === null || data.telemetry.length === 0 || metrics.window.secs <= 0) return null
+  if (telemetry === null || telemetry.gpu === null || metrics.window.secs <= 0) return null
+  const samples = data.telemetry.filter(tellsOfGpu)
+  if (samples.length === 0) return null
   const { startNs, endNs } = metrics.window
   const reachNs = 3 * telemetry.periodMs * 1e6
   let covered = 0
   let from = startNs
-  for (const { tNs } of data.telemetry) {
-    const start = Math.max(from, tNs - reachNs, startNs)
+  for (const { tNs } of samples) {
+    const start = Math.max(from, tNs - reachNs)
     const end = Math.min(tNs + reachNs, endNs)
     if (end > start) {
       covered += end - start
@@ -146,4 +155,8 @@ function telemetryCoverage(data: BlockData, metrics: BlockMetrics, telemetry: Te
     }
   }
   return covered / (endNs - startNs)
+}
+
+function tellsOfGpu(sample: BlockData['telemetry'][number]): boolean {
+  return sample.gpuUtilizationPercent !== null || sample.powerWatts !== null || sample.smClockMhz !== null
 }

@@ -242,6 +242,41 @@ export interface BlockManifest {
   reason: string | null
   /** What the engine's own check found at the block's end: '' nothing; null or absent: not told. */
   engineIntegrity?: string | null
+  /** What was found out about the target's prefix cache; null or absent: not asked (built-in engines tell it with every answer). */
+  cacheCheck?: CacheCheck | null
+  /** Why the harness ended the load before the plan was through, as asked (--stop-when-growing); null or absent: it did not. */
+  stoppedEarly?: string | null
+}
+
+/** A target's prefix cache, around one block. */
+export interface CacheCheck {
+  /** Gain of the server's own /metrics counters over the block, warm-up included, prompt tokens; null: it has none. */
+  counters: { lookedUp: number; found: number } | null
+  /** Null: not made (counters tell it, or --no-cache-probe). */
+  before: CacheProbe | null
+  after: CacheProbe | null
+}
+
+/**
+ * One long prompt sent fresh, again, and again under another salt, several times over; medians, milliseconds. `hit` is the share of the prompt's
+ * own time that the second sending saved: (fresh - again) / (fresh - short), 1 for a cached prompt, 0 for one computed anew.
+ */
+export interface CacheProbe {
+  promptTokens: number
+  pairs: number
+  shortMs: number | null
+  freshMs: number | null
+  againMs: number | null
+  resaltedMs: number | null
+  hit: number | null
+  resaltedHit: number | null
+  /** Does the server keep a prefix cache; did it answer the resalted prompt from it? */
+  keepsCache: 'yes' | 'no' | 'unknown'
+  answersResalted: 'yes' | 'no' | 'unknown'
+  /** The server reports cached tokens (usage.prompt_tokens_details): the run's own records tell the rest. */
+  reportsCachedTokens: boolean
+  /** Why something is unknown. */
+  why: string | null
 }
 
 export interface RunManifest {
@@ -264,15 +299,22 @@ export interface RunManifest {
   telemetry: TelemetryInfo | null
   /** What the client itself adds, measured before this run against a server with a known schedule; null: not measured. */
   calibration: Calibration | null
+  /** How many repeats were made of at most how many, and why no more; absent unless the scenario has repeats.until. */
+  repeats?: { done: number; atMost: number; why: string }
   notices: string[]
 }
 
-/** Observed minus programmed, ms. */
+/** What the client itself adds: its reading minus what the null server wrote down, ms. */
 export interface Calibration {
   ttftAddedMsP50: number
   ttftAddedMsP99: number
   itlAddedMsP50: number
   itlAddedMsP99: number
+  /** Streams at once and client threads it was made with, when (ISO 8601), and whether an earlier run of this machine made it. Absent in records of before. */
+  concurrency?: number
+  workers?: number
+  measuredAt?: string
+  reused?: boolean
 }
 
 /* ---- derived ------------------------------------------------------------------------------------------------------------ */

@@ -149,11 +149,11 @@ export class BlockWriter {
     status: 'complete' | 'partial' | 'failed',
     times: Pick<BlockManifest, 'endNs' | 'measureStartNs'>,
     reason: string | null,
-    engineIntegrity: string | null = null,
+    found: Pick<BlockManifest, 'engineIntegrity' | 'cacheCheck' | 'stoppedEarly'> = {},
   ): void {
     this.requests.close()
     this.telemetry.close()
-    this.block = { ...this.block, ...times, status, reason, engineIntegrity }
+    this.block = { ...this.block, ...times, status, reason, ...found }
     this.run.updateManifest({
       blocks: this.run.manifest.blocks.map((other) => (other.folder === this.block.folder ? this.block : other)),
     })

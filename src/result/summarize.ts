@@ -67,7 +67,6 @@ function measure(run: RunData, data: BlockData): MeasuredBlock {
     target,
     ceilings: manifest.environment.ceilings,
   })
-  const calibrated = (manifest.calibration ?? null) !== null
   const facts = blockFacts({
     data,
     plan: run.plan,
@@ -75,7 +74,7 @@ function measure(run: RunData, data: BlockData): MeasuredBlock {
     target,
     metrics,
     telemetry: manifest.telemetry,
-    calibrated,
+    calibration: manifest.calibration ?? null,
     steady,
   })
   return { metrics, verdict: judgeBlock(facts) }

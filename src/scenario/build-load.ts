@@ -52,7 +52,10 @@ export function buildLoad(
     warmupPerUnit: warmups.length === 1 ? multiple(warmups[0]!.requests ?? '1x') : null,
     staggerAskedMs: staggerMs(entry),
     maxSecs: entry.max ?? null,
+    stopWhenGrowing: entry.stop_when_growing ?? false,
   }
+  if (plan.stopWhenGrowing && arrival.kind === 'closed')
+    throw fail([...path, 'stop_when_growing'], 'a closed loop cannot grow: stop_when_growing belongs to an open loop')
   return { plan, sweep, search }
 }
 

@@ -16,9 +16,6 @@ export function buildScenario(form: ScenarioForm, tree: SourceTree): Scenario {
   const load = buildLoad(form, fail)
   const temperature = form.sampling?.temperature ?? 0
   const timeouts = form.timeouts ?? {}
-  const repeats = form.repeats ?? {}
-  const minimum = repeats.min ?? 1
-  if (repeats.max !== undefined && repeats.max < minimum) throw fail(['repeats'], 'repeats.max is below repeats.min')
   return {
     schema: SCENARIO_SCHEMA,
     name: form.name ?? tree.file.replace(/^.*\//, '').replace(/\.ya?ml$/, ''),
@@ -30,12 +27,13 @@ export function buildScenario(form: ScenarioForm, tree: SourceTree): Scenario {
     search: load.search,
     slo: buildSlo(form, fail),
     cache: form.cache ?? 'cold',
+    drops: form.drops ?? 'forbidden',
     seeds: {
       arrivals: form.seeds?.arrivals ?? 1,
       lengths: form.seeds?.lengths ?? 2,
       content: form.seeds?.content ?? 3,
     },
-    repeats: { min: minimum, max: repeats.max ?? minimum, untilCi95: repeats.until ?? null },
+    repeats: buildRepeats(form, fail),
     sampling: { temperature, topP: form.sampling?.top_p ?? null, seed: form.sampling?.seed ?? 7 },
     timeouts: {
       connectSecs: timeouts.connect ?? 10,
@@ -46,6 +44,24 @@ export function buildScenario(form: ScenarioForm, tree: SourceTree): Scenario {
     },
     minWindowSecs: form.min_window ?? 0,
   }
+}
+
+/** With `until`: 3 to 9 repeats, when the scenario does not say. */
+const UNTIL_REPEATS = { min: 3, max: 9 }
+
+function buildRepeats(form: ScenarioForm, fail: Fail): Scenario['repeats'] {
+  const { min, max, until } = form.repeats ?? {}
+  const least = min ?? (until === undefined ? 1 : Math.min(UNTIL_REPEATS.min, max ?? UNTIL_REPEATS.min))
+  const most = max ?? (until === undefined ? least : Math.max(UNTIL_REPEATS.max, least))
+  if (most < least) throw fail(['repeats'], 'repeats.max is below repeats.min')
+  if (until !== undefined && most < 3)
+    throw fail(
+      ['repeats'],
+      'repeats.until has no room: an interval needs two repeats, so repeats.max must be at least 3',
+    )
+  if (until !== undefined && most === least)
+    throw fail(['repeats'], `repeats.until has no room: min and max are both ${most}`)
+  return { min: least, max: most, untilCi95: until ?? null }
 }
 
 function buildWorkload(form: ScenarioForm, fail: Fail): Scenario['workload'] {

@@ -5,7 +5,7 @@ import { Failure, nearest } from '../failure.js'
 import { isWarmup } from './build-load.js'
 import { deepFreeze, parseScenario } from './parse.js'
 import type { ScenarioForm } from './schema.js'
-import type { ArrivalProcess, CachePolicy, OutputEnforcement, PromptKind, Scenario } from './types.js'
+import type { ArrivalProcess, CachePolicy, DropPolicy, OutputEnforcement, PromptKind, Scenario } from './types.js'
 
 /** What the command line may change of a scenario; each field as on the command line. */
 export interface ScenarioOverrides {
@@ -24,6 +24,8 @@ export interface ScenarioOverrides {
   enforce?: OutputEnforcement
   prompt?: PromptKind
   cache?: CachePolicy
+  drops?: DropPolicy
+  stopWhenGrowing?: boolean
   seed?: number
   temperature?: number
   repeats?: number
@@ -92,7 +94,7 @@ function applyOverrides(form: ScenarioForm, overrides: ScenarioOverrides): void 
     }
     if (concurrency !== undefined) {
       measured.concurrency = concurrency
-      for (const key of ['arrivals', 'burstiness', 'cap'] as const) delete measured[key]
+      for (const key of ['arrivals', 'burstiness', 'cap', 'stop_when_growing'] as const) delete measured[key]
     }
     if (rate !== undefined) {
       measured.rate = rate
@@ -105,7 +107,8 @@ function applyOverrides(form: ScenarioForm, overrides: ScenarioOverrides): void 
     throw new Failure('usage', '--concurrency and --rate exclude each other: a load is a closed or an open loop')
   }
   const stagger = overrides.staggerMs === undefined ? undefined : overrides.staggerMs / 1000
-  Object.assign(measured, defined({ arrivals, burstiness, cap, requests, max: maxSecs, stagger }))
+  const stop_when_growing = overrides.stopWhenGrowing
+  Object.assign(measured, defined({ arrivals, burstiness, cap, requests, max: maxSecs, stagger, stop_when_growing }))
   if (requests !== undefined) delete measured.min_requests
   if (warmupRequests !== undefined) {
     form.load = [{ phase: 'warmup', requests: warmupRequests }, measured]
@@ -120,7 +123,7 @@ function applyOverrides(form: ScenarioForm, overrides: ScenarioOverrides): void 
     for (const entry of workload.mix ?? []) delete entry[key]
   }
   Object.assign(workload, defined({ enforce: overrides.enforce, prompt: overrides.prompt }))
-  Object.assign(form, defined({ cache: overrides.cache }))
+  Object.assign(form, defined({ cache: overrides.cache, drops: overrides.drops }))
   if (overrides.seed !== undefined) {
     form.seeds = { arrivals: overrides.seed, lengths: overrides.seed + 1, content: overrides.seed + 2 }
     form.sampling = { ...form.sampling, seed: overrides.seed }

@@ -3,7 +3,8 @@ import { parseCi95, parseLimit, parseRate, parseSeconds, parseShare } from './qu
 import { SCENARIO_SCHEMA } from './types.js'
 
 /**
- * The YAML form of a scenario. Five nouns: workload (what is sent), load (when), slo, cache, seeds and repeats. Unknown keys are errors.
+ * The YAML form of a scenario. Five nouns: workload (what is sent), load (when), slo, cache, seeds and repeats;
+ * and `drops`, whether arrivals refused by load.cap are part of the measurement. Unknown keys are errors.
  * Shorthands (`input: 1024`, `load: {...}`) are widened by `widen` before this schema is applied, so that every error has one plain cause.
  */
 const quantity = <T>(parse: (value: unknown) => T | null, example: string) =>
@@ -97,6 +98,7 @@ export const scenarioForm = z.strictObject({
         arrivals: z.enum(['poisson', 'constant', 'gamma']).optional(),
         burstiness: z.number().positive().optional(),
         cap: positive.optional(),
+        stop_when_growing: z.boolean().optional(),
         ramp: z.tuple([rate, rate]).optional(),
         over: seconds.optional(),
         stages: z
@@ -133,6 +135,7 @@ export const scenarioForm = z.strictObject({
     })
     .optional(),
   cache: z.enum(['cold', 'shared', 'warm', 'as-is']).optional(),
+  drops: z.enum(['allowed', 'forbidden']).optional(),
   seeds: z
     .strictObject({
       arrivals: z.int().min(0).optional(),

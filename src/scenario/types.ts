@@ -97,6 +97,8 @@ export interface LoadPlan {
   staggerAskedMs: number | null
   /** No request of the measured phase is sent after this time; null: no limit. */
   maxSecs: number | null
+  /** Open loop: end the block once requests in flight have surely kept growing. */
+  stopWhenGrowing: boolean
 }
 
 export const SLO_METRICS = ['ttft', 'ttft_intended', 'tpot', 'itl', 'e2e'] as const
@@ -119,6 +121,9 @@ export interface Slo {
 }
 
 export type CachePolicy = 'cold' | 'shared' | 'warm' | 'as-is'
+
+/** Whether arrivals that the cap refuses are part of what is measured ('allowed'), or a fault of the run. They are recorded and bad either way. */
+export type DropPolicy = 'allowed' | 'forbidden'
 
 export interface Repeats {
   min: number
@@ -158,6 +163,7 @@ export interface Scenario {
   search: Search | null
   slo: Slo
   cache: CachePolicy
+  drops: DropPolicy
   seeds: { arrivals: number; lengths: number; content: number }
   repeats: Repeats
   sampling: Sampling

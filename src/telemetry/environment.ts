@@ -52,6 +52,8 @@ function readGit(): { commit: string; dirty: boolean } | null {
   const run = (args: string[]) =>
     execFileSync('git', args, { cwd: packageRoot(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   try {
+    // Inside someone else's repository (node_modules of a project) its commit says nothing of ours.
+    if (run(['rev-parse', '--show-prefix']) !== '') return bundledCommit()
     return { commit: run(['rev-parse', 'HEAD']), dirty: run(['status', '--porcelain', '--untracked-files=no']) !== '' }
   } catch {
     return bundledCommit()

@@ -149,7 +149,32 @@ describe('steadiness', () => {
     )
     expect(steadinessOf(records, windowBetween(0, 2400), open).inFlightGrowing).toBe(true)
     const held = Array.from({ length: 240 }, (_, index) => record({ sentMs: index * 10, readMs: [50, 60] }))
-    expect(steadinessOf(held, windowBetween(0, 2400), open)).toEqual({ trendPercent: null, inFlightGrowing: false })
+    expect(steadinessOf(held, windowBetween(0, 2400), open)).toEqual({
+      ...{ trendPercent: null, trendOf: null, inFlightGrowing: false },
+    })
+  })
+
+  it('sees TTFT creep up while throughput holds, and says that it is TTFT', () => {
+    const creeping = Array.from({ length: 240 }, (_, index) =>
+      record({ sentMs: index * 10, readMs: [50 + index / 4, 60 + index / 4] }),
+    )
+    const { trendPercent: percent, trendOf } = steadinessOf(creeping, windowBetween(0, 2400), open)
+    expect(trendOf).toBe('TTFT')
+    // From 52 to 107 ms between the means of the first and the last batch, of a mean of 80.
+    expect(percent).toBeGreaterThan(60)
+    expect(percent).toBeLessThan(75)
+  })
+
+  it('sees throughput fall while TTFT holds', () => {
+    // Ever larger pauses between requests: the token rate drops to a third.
+    let sentMs = 0
+    const slowing = Array.from({ length: 240 }, (_, index) => {
+      sentMs += 5 + index / 24
+      return record({ sentMs, readMs: [50, 60] })
+    })
+    const { trendPercent: percent, trendOf } = steadinessOf(slowing, windowBetween(0, sentMs), open)
+    expect(trendOf).toBe('throughput')
+    expect(percent).toBeLessThan(-50)
   })
 })
 

@@ -18,8 +18,8 @@ function facts(
     target: run.manifest.targets.find((target) => target.name === data.manifest.target)!,
     metrics: summary.blocks[0]!,
     telemetry: null,
-    calibrated: true,
-    steady: { trendPercent: 0, inFlightGrowing: false },
+    calibration: null,
+    steady: { trendPercent: 0, trendOf: null, inFlightGrowing: false },
   })
 }
 

@@ -54,24 +54,73 @@ function logGamma(z: number): number {
   return z < 12 ? logGamma(z + 1) - Math.log(z) : (z - 0.5) * Math.log(z) - z + 0.9189385332046727 + 1 / (12 * z)
 }
 
+interface Law {
+  name: string
+  process: Open['process']
+  k: number
+}
+const LAWS: Law[] = [
+  { name: 'poisson', process: 'poisson', k: 1 },
+  { name: 'gamma, bursty', process: 'gamma', k: 0.5 },
+  { name: 'gamma, even', process: 'gamma', k: 4 },
+]
+
+/** The four tests of the reference's table on times whose rate is `rate`. */
+function expectLaw(times: number[], rate: number, k: number): void {
+  const { gaps, n, mean, autocorrelation } = measure(times)
+  expect(n).toBeGreaterThanOrEqual(20_000)
+  const cv = 1 / Math.sqrt(k)
+  expect(Math.abs(mean * rate - 1)).toBeLessThan((2.58 * cv) / Math.sqrt(n))
+  expect(Math.abs(autocorrelation)).toBeLessThanOrEqual(2.58 / Math.sqrt(n))
+  const law = (gap: number) => (k === 1 ? 1 - Math.exp(-gap * rate) : gammaCdf(k, gap * rate * k))
+  expect(kolmogorovSmirnov(gaps, law)).toBeLessThanOrEqual(1.63 / Math.sqrt(n))
+  const { index, windows } = dispersion(times, 80 / rate)
+  const band = 2.58 * Math.sqrt(2 / (windows - 1))
+  // For long windows a renewal process disperses as its gaps' squared variation; short-window bias is within 10 %.
+  expect(Math.abs(index * k - 1)).toBeLessThan(band + (k === 1 ? 0 : 0.1))
+}
+
+/** Arrivals expected by each time under a rate profile: what turns a ramp back into a process of rate 1 (time change). */
+function expectedBy(stages: Open['stages'], time: number): number {
+  let before = 0
+  let left = time
+  for (const { fromRate, toRate, secs } of stages) {
+    const within = Math.min(left, secs!)
+    before += fromRate * within + ((toRate - fromRate) / secs!) * (within ** 2 / 2)
+    left -= within
+    if (left <= 0) break
+  }
+  return before
+}
+
+const RAMP: Open['stages'] = [{ fromRate: 2, toRate: 40, secs: 1000 }]
+const STAGES: Open['stages'] = [
+  { fromRate: 30, toRate: 30, secs: 300 },
+  { fromRate: 30, toRate: 4, secs: 400 },
+  { fromRate: 50, toRate: 50, secs: 120 },
+]
+
 describe('arrival processes', () => {
-  it.each([
-    { name: 'poisson', process: 'poisson', k: 1 },
-    { name: 'gamma, bursty', process: 'gamma', k: 0.5 },
-    { name: 'gamma, even', process: 'gamma', k: 4 },
-  ] as const)('$name follows its law', ({ process, k }) => {
+  it.each(LAWS)('$name follows its law', ({ process, k }) => {
     const arrival: Open = { kind: 'open', process, burstiness: k, stages: steady, cap: 1 }
-    const times = arrivalTimes(arrival, N, new RandomStream(1, 'arrivals', process, k))
-    const { gaps, n, mean, autocorrelation } = measure(times)
-    const cv = 1 / Math.sqrt(k)
-    expect(Math.abs(mean * RATE - 1)).toBeLessThan((2.58 * cv) / Math.sqrt(n))
-    expect(Math.abs(autocorrelation)).toBeLessThanOrEqual(2.58 / Math.sqrt(n))
-    const law = (gap: number) => (k === 1 ? 1 - Math.exp(-gap * RATE) : gammaCdf(k, gap * RATE * k))
-    expect(kolmogorovSmirnov(gaps, law)).toBeLessThanOrEqual(1.63 / Math.sqrt(n))
-    const { index, windows } = dispersion(times, 10)
-    const band = 2.58 * Math.sqrt(2 / (windows - 1))
-    // For long windows a renewal process disperses as its gaps' squared variation; short-window bias is within 10 %.
-    expect(Math.abs(index * k - 1)).toBeLessThan(band + (k === 1 ? 0 : 0.1))
+    expectLaw(arrivalTimes(arrival, N, new RandomStream(1, 'arrivals', process, k)), RATE, k)
+  })
+
+  it.each(
+    LAWS.flatMap((law) => [
+      { ...law, profile: 'ramp', stages: RAMP },
+      { ...law, profile: 'stages', stages: STAGES },
+    ]),
+  )('$name over a $profile follows its law in the time of the rate profile', ({ process, k, stages }) => {
+    const arrival: Open = { kind: 'open', process, burstiness: k, stages, cap: 1 }
+    const times = arrivalTimes(arrival, null, new RandomStream(4, 'arrivals', process, k))
+    const held = stages.reduce((sum, stage) => sum + ((stage.fromRate + stage.toRate) / 2) * stage.secs!, 0)
+    expect(Math.abs(times.length - held)).toBeLessThan((2.58 * Math.sqrt(held)) / Math.sqrt(k) + 1)
+    expectLaw(
+      times.map((time) => expectedBy(stages, time)),
+      1,
+      k,
+    )
   })
 
   it('catches repeated gaps: a Poisson process dealt by two equal seeds fails dispersion and autocorrelation', () => {
@@ -97,6 +146,10 @@ describe('arrival processes', () => {
     const times = arrivalTimes(arrival, N, new RandomStream(1))
     expect(Math.max(...times.map((time, index) => Math.abs(time - index / RATE)))).toBeLessThan(1e-9)
     expect(dispersion(times, 10).index).toBeLessThan(0.05)
+    const { gaps, n, cv } = measure(times)
+    expect(cv).toBeLessThan(1e-6)
+    // Against the step at 1/rate, whichever side rounding falls on; an exponential in its place is 0.37 off.
+    expect(gaps.filter((gap) => Math.abs(gap * RATE - 1) < 1e-6)).toHaveLength(n)
   })
 
   it('inverts ramps and stages', () => {

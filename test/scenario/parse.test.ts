@@ -54,9 +54,24 @@ sampling: {temperature: 0, seed: 7}
       warmupPerUnit: 2,
       staggerAskedMs: null,
       maxSecs: 120,
+      stopWhenGrowing: false,
     })
     expect(scenario.slo).toMatchObject({ maxErrorShare: 0.001 })
-    expect(scenario.repeats.untilCi95).toBeCloseTo(0.02)
+    expect(scenario.repeats).toEqual({ min: 3, max: 9, untilCi95: 0.02 })
+  })
+
+  it('declares drops and the early stop of an open loop', () => {
+    const open = 'workload: {input: 16, output: 8}\nload: {rate: 4/s, requests: 10, stop_when_growing: true}\n'
+    const scenario = parseScenario(`${open}drops: allowed\n`, 'my.yaml')
+    expect(scenario).toMatchObject({ drops: 'allowed', load: { stopWhenGrowing: true } })
+    expect(parseScenario(base, 'my.yaml')).toMatchObject({ drops: 'forbidden', load: { stopWhenGrowing: false } })
+  })
+
+  it('gives repeats.until room: 3 to 9 where the scenario does not say', () => {
+    const repeats = (text: string) => parseScenario(`${base}repeats: {${text}, until: "ci95<2%"}\n`, 'my.yaml').repeats
+    expect(repeats('min: 4')).toMatchObject({ min: 4, max: 9 })
+    expect(repeats('max: 5')).toMatchObject({ min: 3, max: 5 })
+    expect(repeats('min: 12, max: 20')).toMatchObject({ min: 12, max: 20 })
   })
 
   it.each([
@@ -100,6 +115,10 @@ sampling: {temperature: 0, seed: 7}
     ['an unknown distribution', 'workload: {input: {dist: zipf}, output: 1}\nload: 1\n', /workload\.input/],
     ['prototype keys', `${base}__proto__: {a: 1}\n`, /key '__proto__' is not allowed/],
     ['another version', `schema: bench/scenario@2\n${base}`, /expected 'bench\/scenario@1'/],
+    ['a growing closed loop', `${base.replace('10}', '10, stop_when_growing: true}')}`, /2:\d+: a closed loop cannot/],
+    ['another word for drops', `${base}drops: maybe\n`, /3:8: drops/],
+    ['repeats.until without room', `${base}repeats: {min: 3, max: 3, until: "ci95<2%"}\n`, /no room/],
+    ['repeats.until of two', `${base}repeats: {max: 2, until: "ci95<2%"}\n`, /at least 3/],
     [
       'a warm-up with another load',
       `workload: {input: 1, output: 1}\nload: [{phase: warmup, concurrency: 2}, {concurrency: 4}]\n`,
@@ -128,6 +147,14 @@ describe('overrides', () => {
     expect(open.load.requests).toBe(90)
     const closed = loadScenario({ source: 'decode', overrides: { concurrency: 64 } })
     expect(closed.load).toMatchObject({ requests: 256, warmupRequests: 64 })
+  })
+
+  it('declare drops and the early stop, and end a repeats.until when the repeats are counted', () => {
+    const open = loadScenario({ source: 'chat', overrides: { rate: 3, drops: 'allowed', stopWhenGrowing: true } })
+    expect(open).toMatchObject({ drops: 'allowed', load: { stopWhenGrowing: true } })
+    expect(loadScenario({ source: 'chat', overrides: { repeats: 2 } }).repeats).toEqual({
+      ...{ min: 2, max: 2, untilCi95: null },
+    })
   })
 
   it('exclude each other where they contradict', () => {

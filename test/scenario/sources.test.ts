@@ -68,6 +68,40 @@ describe('traces', () => {
     expect(plan.rows[1]!.dueNs).toBeCloseTo(52e6, -3)
   })
 
+  // Half a second, two, two, ten, and none: the gaps of a trace are kept, stretched by the scale, whatever its format and its first instant.
+  const atSecs = [3600, 3600.5, 3602.5, 3604.5, 3614.5, 3614.5]
+  it.each([
+    {
+      format: 'mooncake',
+      text: atSecs
+        .map((at) => JSON.stringify({ timestamp: at * 1000, input_length: 5, output_length: 6, hash_ids: [1] }))
+        .join('\n'),
+    },
+    {
+      format: 'azure',
+      text: `TIMESTAMP,ContextTokens,GeneratedTokens\n${atSecs
+        .map((at) => `${new Date(at * 1000).toISOString().replace('T', ' ').replace('Z', '0000')},5,6`)
+        .join('\n')}`,
+    },
+    {
+      format: 'burstgpt',
+      text: `Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n${atSecs
+        .map((at) => `${at},ChatGPT,5,6,11,Conversation log`)
+        .join('\n')}`,
+    },
+    { format: 'jsonl', text: atSecs.map((at) => JSON.stringify({ at_ms: at * 1000, in: 5, out: 6 })).join('\n') },
+  ])('replays the times of $format at any scale, told by the format or found by itself', async ({ format, text }) => {
+    const path = file(`times.${format}`, text)
+    for (const scale of [1, 0.1, 4])
+      for (const named of ['', `, format: ${format}`]) {
+        const { rows, askedRate } = await replay(path, `, scale: ${scale}${named}`)
+        const dueSecs = rows.map((row) => row.dueNs! / 1e9)
+        expect(dueSecs).toEqual(atSecs.map((at) => expect.closeTo((at - atSecs[0]!) * scale, 6)))
+        expect(rows.every((row) => row.inputTokens === 5 && row.outputTokens === 6)).toBe(true)
+        expect(askedRate).toBeCloseTo(atSecs.length / (14.5 * scale), 6)
+      }
+  })
+
   it('reads our own lines', () => {
     const own = file(
       'own.jsonl',
