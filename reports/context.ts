@@ -1,11 +1,12 @@
 import type { TargetInfo, ValidityReason } from '../src/result/schema.js'
 import { cleanLine } from './clean.js'
+import { clientShare } from './client.js'
 import { counted, formatBytes, formatCount } from './format.js'
 import type { ReportInput } from './input.js'
 
 /** What a figure means nothing without: load, device, weights, dtype, token source. Label and plain text. */
-export function contextLines({ run, summary }: ReportInput): [label: string, text: string][] {
-  const { manifest } = run
+export function contextLines(input: ReportInput): [label: string, text: string][] {
+  const { manifest } = input.run
   const { environment, targets, telemetry } = manifest
   const lines: [string, string][] = [
     ['scenario', manifest.scenarioLine],
@@ -27,13 +28,7 @@ export function contextLines({ run, summary }: ReportInput): [label: string, tex
     ],
   ]
   if (telemetry?.gpu) lines.push(['gpu', `${telemetry.gpu.name}, driver ${telemetry.gpu.driver}`])
-  const calibration = summary.calibration
-  lines.push([
-    'client',
-    calibration === null
-      ? 'what the client itself adds was not measured'
-      : `adds ${calibration.ttftAddedMsP50.toFixed(2)} ms to TTFT and ${calibration.itlAddedMsP50.toFixed(2)} ms to ITL (p50, calibrated)`,
-  ])
+  lines.push(['client', clientShare(input).sentence])
   return lines.map(([label, text]) => [label, cleanLine(text, 500)])
 }
 

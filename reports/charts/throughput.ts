@@ -1,5 +1,5 @@
 import { cleanLine } from '../clean.js'
-import { counted, formatInterval, formatNumber } from '../format.js'
+import { counted, formatInterval, formatNumber, formatShare } from '../format.js'
 import { type ReportInput, targetViews } from '../input.js'
 import { type Chart, FULL_WIDTH, rounded, targetColor, withTheme } from './chart.js'
 
@@ -13,7 +13,8 @@ export function throughputChart(input: ReportInput): Chart | null {
   const bars = views.flatMap(({ s, target, summary }) => {
     if (summary === null || summary.outputTokensPerSecond === null) return []
     const { outputTokensPerSecond: value, outputTokensPerSecondLow: low, outputTokensPerSecondHigh: high } = summary
-    const label = [formatNumber(value), formatInterval(low, high, formatNumber)].filter(Boolean).join('  ')
+    const share = summary.shareOfLimit === null ? '' : `${formatShare(summary.shareOfLimit)} of the limit`
+    const label = [formatNumber(value), formatInterval(low, high, formatNumber), share].filter(Boolean).join('  ')
     return [{ s, target, value: rounded(value), low: low ?? value, high: high ?? value, label }]
   })
   if (bars.length === 0) return null
@@ -40,7 +41,7 @@ export function throughputChart(input: ReportInput): Chart | null {
     field,
     type: 'quantitative',
     title: 'output tokens/s',
-    scale: { domain: [0, top * 1.18], nice: false },
+    scale: { domain: [0, top * 1.3], nice: false },
     axis: { grid: true, tickCount: 6 },
   })
   const color = targetColor(views.length)
@@ -51,12 +52,13 @@ export function throughputChart(input: ReportInput): Chart | null {
     legend: [],
     readout: null,
     table: {
-      head: ['target', 'output tok/s', 'interval', 'limit tok/s'],
+      head: ['target', 'output tok/s', 'interval', 'limit tok/s', 'share of the limit'],
       rows: bars.map((bar) => [
         bar.target,
         formatNumber(bar.value),
         bar.low === bar.high ? '' : formatInterval(bar.low, bar.high, formatNumber),
         formatNumber(limits.find((limit) => limit.s === bar.s)?.limit ?? null),
+        formatShare(views.find((view) => view.s === bar.s)?.summary?.shareOfLimit ?? null),
       ]),
     },
     spec: withTheme({

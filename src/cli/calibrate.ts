@@ -1,11 +1,61 @@
+import { Failure } from '../failure.js'
 import { type CalibrationReport, calibrate } from '../load/calibrate.js'
+import type { RequestCeiling } from '../load/request-ceiling.js'
 import type { Calibration } from '../result/schema.js'
+import type { StoredCeiling } from '../result/server-view.js'
 import type { Scenario } from '../scenario/types.js'
+import { parseTarget, probeTarget } from '../target.js'
+import { targetCeiling } from './run-ceiling.js'
 
-/** `bench calibrate`: what the client itself adds to TTFT and ITL on this machine, at a concurrency. */
-export async function calibrateCommand(options: { concurrency: number; json?: boolean }): Promise<void> {
-  const report = await calibrate({ concurrency: options.concurrency })
-  process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : render(report))
+export interface CalibrateOptions {
+  concurrency: number
+  /** Base URL with /v1. */
+  target?: string
+  /** Seconds. */
+  requestCeiling: number
+  apiKeyEnv: string
+  json?: boolean
+}
+
+/**
+ * `bench calibrate`: what the client itself adds to TTFT and ITL on this machine, at a concurrency, and how many whole requests/s it passes
+ * against a server that does nothing - and against a target, when one is given.
+ */
+export async function calibrateCommand(options: CalibrateOptions): Promise<void> {
+  const { concurrency, requestCeiling: durationSecs } = options
+  const report = await calibrate({ concurrency, requestCeilingSecs: durationSecs })
+  const target =
+    options.target === undefined
+      ? null
+      : await ceilingOf(options.target, process.env[options.apiKeyEnv] ?? null, { connections: concurrency, durationSecs })
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ ...report, targetCeiling: target }, null, 2)}\n`
+      : render(report) + renderCeilings(report, target),
+  )
+}
+
+async function ceilingOf(
+  text: string,
+  apiKey: string | null,
+  load: { connections: number; durationSecs: number },
+): Promise<StoredCeiling> {
+  const spec = parseTarget(text)
+  if (spec.kind !== 'external')
+    throw new Failure('usage', `--target ${text} is not a URL`, 'start it with bench serve and give its base URL: http://...:PORT/v1')
+  const { model } = await probeTarget(spec, apiKey)
+  return targetCeiling({ name: spec.name, baseUrl: spec.baseUrl, model }, apiKey, load)
+}
+
+function renderCeilings({ requestCeiling: none, concurrency }: CalibrationReport, target: StoredCeiling | null): string {
+  const line = (name: string, ceiling: RequestCeiling) =>
+    `  ${name.padEnd(24)} ${ceiling.requestsPerSecond.toFixed(0)} requests/s, p50 ${ceiling.latencyP50Ms} ms, p99 ${ceiling.latencyP99Ms} ms` +
+    `${ceiling.failures > 0 ? `, ${ceiling.failures} failed` : ''}\n`
+  return (
+    `whole, non-streamed requests of one token, ${concurrency} connections (autocannon):\n` +
+    (none === null ? '' : line('null server', none)) +
+    (target === null ? '' : line(target.target!, target))
+  )
 }
 
 /** The calibration that goes into a run: at that run's concurrency, a few seconds long. */

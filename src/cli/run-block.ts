@@ -7,8 +7,10 @@ import type { Scenario } from '../scenario/types.js'
 import { engineIntegrity, type RunningTarget, startTarget, type TargetSpec } from '../target.js'
 import { startSampler } from '../telemetry/sampler.js'
 import type { Progress } from './progress.js'
+import { recordCeiling } from './run-ceiling.js'
 import type { RunRequest } from './run-options.js'
 import type { Machine } from './run-prepare.js'
+import { betweenReadings } from './run-server-metrics.js'
 
 /** One target driven once. */
 export interface PlannedBlock {
@@ -58,12 +60,15 @@ export async function driveBlock(input: BlockInput): Promise<void> {
       signal: input.signal,
     })
     rememberTarget(run, target)
-    const load = await driveLoad(input, target, block)
+    const running = target
+    const { apiKey } = input.request
+    const load = await betweenReadings(running, apiKey, block.path, () => driveLoad(input, running, block))
     measureStartNs = load.measureStartNs
     block.writeHealth(load.health)
     const died = target.died.aborted ? String(target.died.reason) : null
     const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
-    const integrity = died !== null ? null : await engineIntegrity(target, input.request.apiKey)
+    if (reason === null) await recordCeiling(run, target, apiKey, ceilingLoad(input))
+    const integrity = died !== null ? null : await engineIntegrity(target, apiKey)
     await target.stop()
     block.end(
       died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
@@ -130,6 +135,15 @@ function loadTarget(input: BlockInput, target: RunningTarget): LoadTarget {
     model: target.info.model,
     returnTokenIds: builtin,
     died: target.died,
+  }
+}
+
+/** With as many connections as the load has streams; an open loop has no number of its own. */
+function ceilingLoad({ scenario, request }: BlockInput): { connections: number; durationSecs: number | null } {
+  const { arrival } = scenario.load
+  return {
+    connections: arrival.kind === 'closed' ? arrival.concurrency : 16,
+    durationSecs: request.requestCeilingSecs,
   }
 }
 

@@ -55,7 +55,12 @@ export function printResult(data: RunData, summary: Summary, request: RunRequest
     process.stdout.write(
       renderTerminal(
         { run: data, summary },
-        { color: request.color, ascii: request.ascii, width: process.stdout.columns ?? 120 },
+        {
+          color: request.color,
+          ascii: request.ascii,
+          details: request.details,
+          width: process.stdout.columns ?? 120,
+        },
       ),
     )
   process.stderr.write(`\nreport  ${relative(process.cwd(), data.directory)}/report.html\n`)
