@@ -52,8 +52,8 @@ export function comparisonTable(input: ReportInput): ComparisonTable {
     row('ITL p50 / p99 ms', 'inter-token latency', 'lower', (view) =>
       pair(view.summary?.itlP50Ms, view.summary?.itlP99Ms),
     ),
-    row('of it the client’s', 'what the client itself adds to TTFT / ITL, p50, calibrated before the run', null, () =>
-      client.measured ? `${client.ttft} / ${client.itl}` : client.ttft,
+    row('client adds TTFT / ITL ms', 'the client’s own part of both, p50, from its calibration', 'lower', () =>
+      client.ttft === null ? 'not measured' : `${client.ttft} / ${client.itl}`,
     ),
     row('TPOT p50 ms', 'time per output token after the first, per request', 'lower', (view) =>
       formatNumber(view.summary?.tpotP50Ms ?? null),
@@ -68,7 +68,7 @@ export function comparisonTable(input: ReportInput): ComparisonTable {
   return {
     targets: views.map((view) => cleanLine(view.info.name, 40)),
     rows: views.length > 1 ? rows : rows.filter((entry) => !entry.label.startsWith('ratio')),
-    footnotes: [...footnotes(views), ...(client.measured ? [] : [client.sentence])],
+    footnotes: [...footnotes(views), ...(client.ttft === null ? [client.sentence] : [])],
   }
 }
 

@@ -44,7 +44,11 @@ const MAX_EVIDENCE = 3
 
 /** Validity reasons, worst first, each with its fix; one line per rule. */
 export function reasonLines({ summary }: ReportInput): ReasonLine[] {
-  const reasons = [...summary.verdict.reasons, ...summary.targets.flatMap((target) => target.verdict.reasons)]
+  return mergeReasons([...summary.verdict.reasons, ...summary.targets.flatMap((target) => target.verdict.reasons)])
+}
+
+/** Worst first; one line per rule, with the evidence of some of the blocks or runs that it is about. */
+export function mergeReasons(reasons: readonly ValidityReason[]): ReasonLine[] {
   const rules = new Map<string, { reason: ValidityReason; evidence: Set<string> }>()
   for (const reason of reasons) {
     const key = `${reason.severity} ${reason.code} ${reason.fix}`

@@ -3,17 +3,13 @@ import { createColors } from 'picocolors'
 import { type ComparisonTable, comparisonTable } from './comparison-table.js'
 import { contextLines, noticeLines, reasonLines, validityLine } from './context.js'
 import { detailTables } from './details/all.js'
-import { drawDetail } from './terminal-details.js'
-import { wrap } from './wrap.js'
 import { headline, intervalNote } from './headline.js'
 import type { ReportInput } from './input.js'
+import { type TerminalLook, toAscii } from './terminal-columns.js'
+import { drawDetail } from './terminal-details.js'
+import { wrap } from './wrap.js'
 
-export interface TerminalOptions {
-  /** Columns to stay within; what is wider is split or cut. */
-  width: number
-  color: boolean
-  /** ASCII borders and dashes only. */
-  ascii: boolean
+export interface TerminalOptions extends TerminalLook {
   /** Where TTFT went, other tools' figures, device means, the engine's own time too. */
   details?: boolean
 }
@@ -111,10 +107,4 @@ const ASCII_BORDERS = {
   ...{ top: '-', 'top-mid': '+', 'top-left': '+', 'top-right': '+' },
   ...{ bottom: '-', 'bottom-mid': '+', 'bottom-left': '+', 'bottom-right': '+' },
   ...{ left: '|', 'left-mid': '+', mid: '-', 'mid-mid': '+', right: '|', 'right-mid': '+', middle: '|' },
-}
-
-const ASCII_FOR: Record<string, string> = { '–': '-', '…': '...', '’': "'", '×': 'x', '\u2060': '', µ: 'u' }
-
-function toAscii(text: string): string {
-  return text.replace(/[^\p{Cc} -~]/gu, (character) => ASCII_FOR[character] ?? '?')
 }

@@ -68,7 +68,11 @@ run
   .option('--dry-run', 'show plan, order and expected time; run nothing')
   .option('--no-ceilings', 'do not measure the machine’s ceilings first')
   .option('--no-calibrate', 'do not measure first what the client itself adds')
-  .option('--request-ceiling [secs]', 'measure too how many whole, non-streamed requests/s each target passes', positiveNumber)
+  .option(
+    '--request-ceiling [secs]',
+    'measure too how many whole, non-streamed requests/s each target passes',
+    positiveNumber,
+  )
   .option('--details', 'print where TTFT went, percentiles, other tools’ figures and the engine’s own time too')
   .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
@@ -126,7 +130,10 @@ program
     new Option('--report-data <what>', 'raw data inside the page').choices(['auto', 'summary', 'requests', 'tokens']),
   )
   .option('--include-text', 'prompts and answers inside the page')
-  .option('--details', 'with table: where TTFT went, other tools’ figures, device means, the engine’s own time per step')
+  .option(
+    '--details',
+    'with table: where TTFT went, other tools’ figures, device means, the engine’s own time per step',
+  )
   .option('--ascii', 'plain borders and dashes')
   .action(async (runs: string[], options: Record<string, unknown>) => {
     const { reportCommand } = await import('./cli/report.js')

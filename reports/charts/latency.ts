@@ -45,7 +45,7 @@ export function latencyChart(input: ReportInput): Chart | null {
   return {
     id: 'latency',
     title: latencyFinding(views),
-    note: `Milliseconds per metric, each panel from zero on its own scale. Bar: median (mean over blocks); dot: a block’s median; ring: its highest percentile that has enough samples (${tailsShown(views)}). Of TTFT and ITL, ${client.measured ? `${client.ttft} and ${client.itl} are` : 'an amount that was not measured is'} the client’s own. Lower is better.`,
+    note: `Milliseconds per metric, each panel from zero on its own scale. Bar: median (mean over blocks); dot: a block’s median; ring: its highest percentile that has enough samples (${tailsShown(views)}). Of TTFT and ITL, ${client.ttft === null ? 'an amount that was not measured is' : `${client.ttft} and ${client.itl} ms are`} the client’s own. Lower is better.`,
     legend: views.map((view, index) => ({
       label: cleanLine(view.info.name, 40),
       color: targetHue(index),

@@ -37,18 +37,23 @@ export function throughputChart(input: ReportInput): Chart | null {
   const end = (row: (typeof bars)[number]) =>
     Math.max(row.high, ...dots.filter((dot) => dot.s === row.s).map((dot) => dot.value))
   const top = Math.max(...bars.map(end), ...limits.map((limit) => limit.limit / 1.1))
+  // A label that the limit's tick would cross stands beyond it.
+  const labelAt = (row: (typeof bars)[number]) => {
+    const limit = limits.find((entry) => entry.s === row.s)?.limit ?? 0
+    return limit > end(row) && limit < end(row) + 0.34 * top ? limit : end(row)
+  }
   const x = (field: string) => ({
     field,
     type: 'quantitative',
     title: 'output tokens/s',
-    scale: { domain: [0, top * 1.3], nice: false },
+    scale: { domain: [0, top * 1.36], nice: false },
     axis: { grid: true, tickCount: 6 },
   })
   const color = targetColor(views.length)
   return {
     id: 'throughput',
     title: `Output tokens per second: ${bars.map((bar) => `${bar.target} ${formatNumber(bar.value)}`).join(', ')}`,
-    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}${limits.length > 0 ? '; dashed tick: what the device allows' : ''}. Higher is better.`,
+    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}${limits.length > 0 ? '; upright tick: what the device allows' : ''}. Higher is better.`,
     legend: [],
     readout: null,
     table: {
@@ -64,7 +69,7 @@ export function throughputChart(input: ReportInput): Chart | null {
     spec: withTheme({
       width: FULL_WIDTH - 60,
       height: { step: 46 },
-      data: { name: 'bars', values: bars.map((bar) => ({ ...bar, end: end(bar) })) },
+      data: { name: 'bars', values: bars.map((bar) => ({ ...bar, labelAt: labelAt(bar) })) },
       layer: [
         {
           mark: { type: 'bar', height: 22, cornerRadiusEnd: 3, aria: false },
@@ -81,7 +86,7 @@ export function throughputChart(input: ReportInput): Chart | null {
         },
         {
           mark: { type: 'text', align: 'left', dx: 10, fontWeight: 600, aria: false },
-          encoding: { y, x: x('end'), text: { field: 'label' } },
+          encoding: { y, x: x('labelAt'), text: { field: 'label' } },
         },
         {
           data: { name: 'blocks', values: dots },
@@ -103,7 +108,7 @@ export function throughputChart(input: ReportInput): Chart | null {
         },
         {
           data: { name: 'limits', values: limits },
-          mark: { type: 'tick', thickness: 2, size: 34, color: 'var(--fg)', strokeDash: [3, 2], aria: false },
+          mark: { type: 'tick', thickness: 2, size: 34, color: 'var(--fg)', aria: false },
           encoding: {
             y,
             x: x('limit'),

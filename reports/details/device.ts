@@ -44,8 +44,6 @@ export function deviceTable(input: ReportInput): DetailTable | null {
     head: ['mean of the window', ...columns.map(([label]) => label), 'target’s memory, peak'],
     rows,
     words: [],
-    notes: gpu
-      ? [GPU_NOTE]
-      : ['Host CPU: percent of all cores, client and engine together. There was no GPU to read.'],
+    notes: gpu ? [GPU_NOTE] : ['Host CPU: percent of all cores, client and engine together. There was no GPU to read.'],
   }
 }

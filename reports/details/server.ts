@@ -15,7 +15,9 @@ const PARTS: [ServerPartName, string][] = [
 /** What external servers' own /metrics say of the same requests; null when none was asked. */
 export function serverTable(input: ReportInput): DetailTable | null {
   const views = targetViews(input).flatMap(({ info, blocks }) =>
-    blocks.flatMap(({ block, serverSplit: split }) => (split ? [{ name: cleanLine(info.name, 40), block, split }] : [])),
+    blocks.flatMap(({ block, serverSplit: split }) =>
+      split ? [{ name: cleanLine(info.name, 40), block, split }] : [],
+    ),
   )
   if (views.length === 0) return null
   const shown = PARTS.filter(([part]) => views.some(({ split }) => split.parts.some((one) => one.part === part)))
@@ -26,7 +28,7 @@ export function serverTable(input: ReportInput): DetailTable | null {
     head: [
       'mean, ms',
       ...shown.map(([, label]) => label),
-      'client: due time to first token',
+      'client’s TTFT',
       'rest',
       'prefix hits',
       'it counts',
@@ -52,7 +54,8 @@ const sentText = ({ least, most }: ServerCount): string =>
 function notesOf(where: string, split: ServerSplit): string[] {
   const { server, count, why, cannotSay } = split
   const url = cleanLine(split.url, 120)
-  if (split.parts.length === 0) return [`${where}: ${url} says nothing of it: ${cleanLine(why ?? 'no reason known', 200)}.`]
+  if (split.parts.length === 0)
+    return [`${where}: ${url} says nothing of it: ${cleanLine(why ?? 'no reason known', 200)}.`]
   const metrics = split.parts.map(({ part, metric }) => `${part} ${metric}`).join(', ')
   const included =
     count === null
@@ -65,7 +68,7 @@ function notesOf(where: string, split: ServerSplit): string[] {
     ...(split.restMs === null
       ? []
       : [
-          `Rest: what of the client’s mean ${split.parts.some(({ part }) => part === 'queue') ? 'queue and prefill leave' : 'prefill leaves'}: client late, network, HTTP, tokenising, flush${split.parts.some(({ part }) => part === 'queue') ? '' : ', queue'}.`,
+          `Client’s TTFT: mean, from due time to first token. Rest: what of it ${split.parts.some(({ part }) => part === 'queue') ? 'queue and prefill leave' : 'prefill leaves'}: client late, network, HTTP, tokenising, flush${split.parts.some(({ part }) => part === 'queue') ? '' : ', queue'}.`,
         ]),
     ...cannotSay,
   ]
@@ -74,6 +77,10 @@ function notesOf(where: string, split: ServerSplit): string[] {
 function countNotes(where: string, count: ServerCount | null): string[] {
   if (count === null || count.verdict === 'agrees') return []
   return count.verdict === 'other clients'
-    ? [`${where}: the server counted more than this client sent: other clients used it meanwhile, and the figures are of both.`]
-    : [`${where}: the server counted fewer than ended well here: its counters are late, or of one of several processes.`]
+    ? [
+        `${where}: the server counted more than this client sent: other clients used it meanwhile, and the figures are of both.`,
+      ]
+    : [
+        `${where}: the server counted fewer than ended well here: its counters are late, or of one of several processes.`,
+      ]
 }

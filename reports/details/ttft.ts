@@ -38,11 +38,11 @@ export function ttftTable(input: ReportInput): DetailTable | null {
   return {
     id: 'ttft-parts',
     title: 'Where TTFT goes',
-    head: ['ms', ...TTFT_PHASES.map(({ label }) => label), 'due time to first token', 'requests a block'],
+    head: ['ms', ...TTFT_PHASES.map(({ label }) => label), 'total', 'n a block'],
     rows,
     words: [],
     notes: [
-      'From the instant a request was due to its first token; client and engine read one monotonic clock, so the means add up exactly. Percentiles of the phases do not add up.',
+      'Total: from the instant a request was due to its first token. Client and engine read one monotonic clock, so the means add up exactly. Percentiles of the phases do not add up.',
       'Client late: sent after it was due. Send: on the wire, parsed, tokenised, handed to the engine. Queue: waiting to be scheduled. Flush and receive: detokenised, written, read by the client.',
       ...(rows.some((row) => row.includes('–'))
         ? ['A dash: too few requests in a block (p50 takes 11, p90 64, p99 662). Each figure is the mean over blocks.']

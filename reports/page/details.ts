@@ -12,8 +12,11 @@ function detailSection({ id, title, head, rows, words, notes }: DetailTable): Ma
   const text = html`${notes.map((note) => html`<p class="quiet">${note}</p>`)}`
   const figures = rows.length === 0 ? null : table(head, rows, words)
   if (FOLDED.includes(id)) return html`<details class="more"><summary>${title}</summary>${figures}${text}</details>`
-  return html`<h3>${title}</h3>${figures}${text}`
+  const heading = HEADED.includes(id) ? null : html`<h3>${title}</h3>`
+  return html`${heading}${figures}${text}`
 }
 
 /** Asked for by those who know what they seek. */
 const FOLDED = ['other-tools']
+/** The section's own heading says it already. */
+const HEADED = ['ttft-parts']

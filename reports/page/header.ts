@@ -11,13 +11,16 @@ export function pageHeader(input: ReportInput): Markup {
   const { manifest } = input.run
   return html`<header>
 <p class="kicker">Run ${manifest.id} · ${manifest.startedAt.slice(0, 16).replace('T', ' ')} UTC</p>
-<h1>${headline(input)}</h1>
+<h1>${unbroken(headline(input))}</h1>
 <p class="quiet">${[intervalNote(input), validityLine(input)].filter(Boolean).join('. ')}.</p>
 ${badges(input)}
 ${reasons(input)}
 <div class="tiles">${targetViews(input).map((view, index) => tile(view, index, clientShare(input)))}</div>
 </header>`
 }
+
+/** An interval stays on one line. */
+const unbroken = (text: string): string => text.replace(/, (?=[\d.,]+\])/g, ',\u00a0')
 
 function badges(input: ReportInput): Markup {
   const { summary, run } = input
@@ -61,6 +64,6 @@ function tile({ info, summary, throughput }: TargetView, index: number, client: 
 <p class="minor">${[interval, ratio === '' ? 'base of the comparison' : ratio].filter(Boolean).join(' · ')}</p>
 <p class="minor">${limit}</p>
 <p class="minor">TTFT p50 ${formatNumber(summary?.ttftP50Ms ?? null)} ms · ITL p50 ${formatNumber(summary?.itlP50Ms ?? null)} ms</p>
-<p class="minor">${client.measured ? `of it the client’s: ${client.ttft} · ${client.itl}` : 'the client’s own share: not measured'}</p>
+<p class="minor">${client.ttft === null ? 'what the client adds to them: not measured' : `to them the client adds ${client.ttft} and ${client.itl} ms`}</p>
 </div>`
 }

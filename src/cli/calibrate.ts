@@ -27,7 +27,10 @@ export async function calibrateCommand(options: CalibrateOptions): Promise<void>
   const target =
     options.target === undefined
       ? null
-      : await ceilingOf(options.target, process.env[options.apiKeyEnv] ?? null, { connections: concurrency, durationSecs })
+      : await ceilingOf(options.target, process.env[options.apiKeyEnv] ?? null, {
+          connections: concurrency,
+          durationSecs,
+        })
   process.stdout.write(
     options.json
       ? `${JSON.stringify({ ...report, targetCeiling: target }, null, 2)}\n`
@@ -42,12 +45,19 @@ async function ceilingOf(
 ): Promise<StoredCeiling> {
   const spec = parseTarget(text)
   if (spec.kind !== 'external')
-    throw new Failure('usage', `--target ${text} is not a URL`, 'start it with bench serve and give its base URL: http://...:PORT/v1')
+    throw new Failure(
+      'usage',
+      `--target ${text} is not a URL`,
+      'start it with bench serve and give its base URL: http://...:PORT/v1',
+    )
   const { model } = await probeTarget(spec, apiKey)
   return targetCeiling({ name: spec.name, baseUrl: spec.baseUrl, model }, apiKey, load)
 }
 
-function renderCeilings({ requestCeiling: none, concurrency }: CalibrationReport, target: StoredCeiling | null): string {
+function renderCeilings(
+  { requestCeiling: none, concurrency }: CalibrationReport,
+  target: StoredCeiling | null,
+): string {
   const line = (name: string, ceiling: RequestCeiling) =>
     `  ${name.padEnd(24)} ${ceiling.requestsPerSecond.toFixed(0)} requests/s, p50 ${ceiling.latencyP50Ms} ms, p99 ${ceiling.latencyP99Ms} ms` +
     `${ceiling.failures > 0 ? `, ${ceiling.failures} failed` : ''}\n`

@@ -59,7 +59,8 @@ export async function readMetrics(
       if (bytes > MAX_BYTES) return none(statusCode, `more than ${MAX_BYTES} bytes`)
       parts.push(part)
     }
-    if (statusCode !== 200) return none(statusCode, `HTTP ${statusCode}: the server shows no metrics${hint(statusCode)}`)
+    if (statusCode !== 200)
+      return none(statusCode, `HTTP ${statusCode}: the server shows no metrics${hint(statusCode)}`)
     const text = Buffer.concat(parts).toString('utf8')
     return { when, url, tNs, tEndNs: nowNs(), httpStatus: statusCode, text, reason: null }
   } catch (cause) {

@@ -54,12 +54,7 @@ class Gains {
   }
 }
 
-function splitBetween(
-  gains: Gains,
-  dialect: Dialect,
-  url: string,
-  records: readonly RequestRecord[],
-): ServerSplit {
+function splitBetween(gains: Gains, dialect: Dialect, url: string, records: readonly RequestRecord[]): ServerSplit {
   const sent = records.filter((record) => record.sentNs !== null)
   const answered = sent.filter((record) => record.outcome === 'ok' && record.firstTokenNs !== null)
   const parts = PART_ORDER.flatMap((part) => partOf(gains, dialect, part, answered.length) ?? [])

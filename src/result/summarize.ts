@@ -68,8 +68,7 @@ function measure(run: RunData, data: BlockData): MeasuredBlock {
     scenario,
     target,
     ceilings: manifest.environment.ceilings,
-    requestsCeiling:
-      manifest.requestCeilings?.find((one) => one.target === target.name)?.requestsPerSecond ?? null,
+    requestsCeiling: manifest.requestCeilings?.find((one) => one.target === target.name)?.requestsPerSecond ?? null,
   })
   const calibrated = (manifest.calibration ?? null) !== null
   const facts = blockFacts({
