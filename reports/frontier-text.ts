@@ -6,23 +6,23 @@ import { counted, formatNumber, formatShare } from './format.js'
 import { drawColumns, type TerminalLook, toAscii } from './terminal-columns.js'
 import { wrap } from './wrap.js'
 
-const HEAD = [
-  'load',
-  'target',
-  'output tok/s',
-  'of the limit',
-  'requests/s',
-  'TTFT p50 ms',
-  'ITL p50 ms',
-  'e2e p50 ms',
-  'objectives',
-  'validity',
+const HEAD: [long: string, short: string][] = [
+  ['load', 'load'],
+  ['target', 'target'],
+  ['output tok/s', 'tok/s'],
+  ['of the limit', 'limit'],
+  ['requests/s', 'req/s'],
+  ['TTFT p50 ms', 'TTFT p50'],
+  ['ITL p50 ms', 'ITL p50'],
+  ['e2e p50 ms', 'e2e p50'],
+  ['objectives', 'SLO'],
+  ['validity', 'validity'],
 ]
 
 /** Every run of a sweep as plain text cells. */
 export function frontierTable(points: readonly FrontierPoint[]): { head: string[]; rows: string[][] } {
   return {
-    head: HEAD,
+    head: HEAD.map(([long]) => long),
     rows: points.map((point) => [
       cleanLine(`${point.variable} ${point.value}`, 40),
       cleanLine(point.target, 40),
@@ -64,15 +64,17 @@ export function missedObjectives(points: readonly FrontierPoint[]): string[] {
 }
 
 export function renderFrontierTerminal(points: readonly FrontierPoint[], look: TerminalLook): string {
-  const { head, rows } = frontierTable(points)
+  const { rows } = frontierTable(points)
+  const head = HEAD.map(([, short]) => short)
   const width = Math.max(40, look.width)
   const lines = [
     ...wrap(`${frontierFinding(points)}; ${validRuns(points)}`, width),
     '',
     ...drawColumns(head, rows, [0, 1, 8, 9], width),
+    ...wrap('output tok/s with its share of the limit; latencies in ms', width),
     ...frontierReasons(points).flatMap(({ text, fix, severity }) => [
       ...wrap(`${severity} ${text}`, width, 2),
-      ...wrap(`  fix: ${fix}`, width, 7),
+      ...wrap(`fix: ${fix}`, width - 2, 5).map((line) => `  ${line}`),
     ]),
     ...missedObjectives(points).flatMap((line) => wrap(`missed ${line}`, width, 2)),
   ]

@@ -108,7 +108,7 @@ function frontierChart(points: readonly FrontierPoint[]): Chart | null {
 }
 
 /** Pixels closer than which two labels of a target would run into each other: they become one, at the first point. */
-const NEAR = { x: 22, y: 13 }
+const NEAR = { x: 22, y: 26 }
 const FRONTIER_HEIGHT = 320
 
 /** Labels of the first target stand below their points, of the second above, and so on. */
@@ -152,7 +152,8 @@ function loadChart(points: readonly FrontierPoint[]): Chart | null {
     spec: withTheme({
       concat: panels.map(([field, title]) => panel(field, title, rows, points, variable)),
       columns: 2,
-      spacing: 30,
+      bounds: 'flush',
+      spacing: { row: 76, column: 70 },
     }),
   }
 }

@@ -13,7 +13,7 @@ export function throughputChart(input: ReportInput): Chart | null {
   const bars = views.flatMap(({ s, target, summary }) => {
     if (summary === null || summary.outputTokensPerSecond === null) return []
     const { outputTokensPerSecond: value, outputTokensPerSecondLow: low, outputTokensPerSecondHigh: high } = summary
-    const share = summary.shareOfLimit === null ? '' : `${formatShare(summary.shareOfLimit)} of the limit`
+    const share = summary.shareOfLimit === null ? '' : `· ${formatShare(summary.shareOfLimit)} of the limit`
     const label = [formatNumber(value), formatInterval(low, high, formatNumber), share].filter(Boolean).join('  ')
     return [{ s, target, value: rounded(value), low: low ?? value, high: high ?? value, label }]
   })

@@ -7,18 +7,18 @@ import type { DetailTable } from './table.js'
 type Column = [label: string, cell: (block: BlockMetrics) => number | null]
 
 const GPU: Column[] = [
-  ['SM active %', (block) => block.gpmSmMean ?? null],
-  ['SM occupancy %', (block) => block.gpmOccupancyMean ?? null],
-  ['tensor active %', (block) => block.gpmTensorMean],
-  ['DRAM bandwidth %', (block) => block.gpmDramMean],
-  ['utilization.gpu %', (block) => block.gpuUtilizationMean],
+  ['SM %', (block) => block.gpmSmMean ?? null],
+  ['occupancy %', (block) => block.gpmOccupancyMean ?? null],
+  ['tensor %', (block) => block.gpmTensorMean],
+  ['DRAM %', (block) => block.gpmDramMean],
+  ['any kernel %', (block) => block.gpuUtilizationMean],
   ['power W', (block) => block.powerWattsMean],
-  ['J per output token', (block) => block.joulesPerOutputToken],
+  ['J/token', (block) => block.joulesPerOutputToken],
 ]
 
-export const GPU_NOTE =
-  'utilization.gpu is the share of time in which any kernel ran, however small: near 100 in every decode loop, it does not say how full the GPU was. ' +
-  'GPM does: SM active, share of SM-cycles with a warp in flight; occupancy, warps of those the SMs could hold; tensor active and DRAM bandwidth, percent of their peak.'
+const GPU_NOTE =
+  'Any kernel is NVML’s utilization.gpu: the share of time in which any kernel ran, however small. It is near 100 in every decode loop and does not say how full the GPU was. ' +
+  'GPM does: SM, share of their time in which SMs had a warp in flight; occupancy, warps in flight of those the SMs could hold; tensor cores and DRAM bandwidth, percent of peak.'
 
 /** Means over each block's window; null when nothing was sampled. */
 export function deviceTable(input: ReportInput): DetailTable | null {
@@ -40,10 +40,14 @@ export function deviceTable(input: ReportInput): DetailTable | null {
   if (rows.length === 0) return null
   return {
     id: 'device',
-    title: gpu ? 'How busy the GPU was' : 'How busy the host was',
-    head: ['mean of the window', ...columns.map(([label]) => label), 'target’s memory, peak'],
+    title: gpu ? 'How busy the device was' : 'How busy the host was',
+    head: ['mean of the window', ...columns.map(([label]) => label), 'memory, peak'],
     rows,
     words: [],
-    notes: gpu ? [GPU_NOTE] : ['Host CPU: percent of all cores, client and engine together. There was no GPU to read.'],
+    notes: gpu
+      ? [GPU_NOTE]
+      : [
+          'Memory: of the target’s process. Host CPU: percent of all cores, client and engine together. There was no GPU to read.',
+        ],
   }
 }
