@@ -1,5 +1,6 @@
 import type { BlockMetrics, Distribution } from '../src/result/schema.js'
 import { cleanLine } from './clean.js'
+import { clientShare } from './client.js'
 import { ABSENT, formatCount, formatInterval, formatNumber, formatRatio, formatShare, formatSpan } from './format.js'
 import { type ReportInput, type TargetView, targetViews } from './input.js'
 
@@ -32,9 +33,13 @@ export function comparisonTable(input: ReportInput): ComparisonTable {
     better,
     cells: views.map((view) => cleanLine(cell(view), 60)),
   })
+  const client = clientShare(input)
   const base = views[0]?.info.name ?? ''
   const rows = [
     row('output tok/s', 'output tokens per second in the steady window', 'higher', throughput),
+    row('share of the limit', 'throughput over what the device’s measured ceilings allow', 'higher', (view) =>
+      formatShare(view.summary?.shareOfLimit ?? null),
+    ),
     row(
       `ratio to ${cleanLine(base, 24)}`,
       'throughput over the first target’s, with its interval',
@@ -47,6 +52,9 @@ export function comparisonTable(input: ReportInput): ComparisonTable {
     row('ITL p50 / p99 ms', 'inter-token latency', 'lower', (view) =>
       pair(view.summary?.itlP50Ms, view.summary?.itlP99Ms),
     ),
+    row('client adds TTFT / ITL ms', 'the client’s own part of both, p50, from its calibration', 'lower', () =>
+      client.ttft === null ? 'not measured' : `${client.ttft} / ${client.itl}`,
+    ),
     row('TPOT p50 ms', 'time per output token after the first, per request', 'lower', (view) =>
       formatNumber(view.summary?.tpotP50Ms ?? null),
     ),
@@ -55,15 +63,12 @@ export function comparisonTable(input: ReportInput): ComparisonTable {
     row('padding share', 'computed tokens that were padding or finished rows', 'lower', (view) =>
       span(view, (block) => block.paddedShare),
     ),
-    row('share of the limit', 'throughput over what the device’s measured ceilings allow', 'higher', (view) =>
-      formatShare(view.summary?.shareOfLimit ?? null),
-    ),
     row('validity', 'whether the figures count', null, (view) => view.summary?.verdict.validity ?? ABSENT),
   ]
   return {
     targets: views.map((view) => cleanLine(view.info.name, 40)),
     rows: views.length > 1 ? rows : rows.filter((entry) => !entry.label.startsWith('ratio')),
-    footnotes: footnotes(views),
+    footnotes: [...footnotes(views), ...(client.ttft === null ? [client.sentence] : [])],
   }
 }
 

@@ -1,11 +1,12 @@
 import type { TargetInfo, ValidityReason } from '../src/result/schema.js'
 import { cleanLine } from './clean.js'
+import { clientShare } from './client.js'
 import { counted, formatBytes, formatCount } from './format.js'
 import type { ReportInput } from './input.js'
 
 /** What a figure means nothing without: load, device, weights, dtype, token source. Label and plain text. */
-export function contextLines({ run, summary }: ReportInput): [label: string, text: string][] {
-  const { manifest } = run
+export function contextLines(input: ReportInput): [label: string, text: string][] {
+  const { manifest } = input.run
   const { environment, targets, telemetry } = manifest
   const lines: [string, string][] = [
     ['scenario', manifest.scenarioLine],
@@ -27,13 +28,7 @@ export function contextLines({ run, summary }: ReportInput): [label: string, tex
     ],
   ]
   if (telemetry?.gpu) lines.push(['gpu', `${telemetry.gpu.name}, driver ${telemetry.gpu.driver}`])
-  const calibration = summary.calibration
-  lines.push([
-    'client',
-    calibration === null
-      ? 'what the client itself adds was not measured'
-      : `adds ${calibration.ttftAddedMsP50.toFixed(2)} ms to TTFT and ${calibration.itlAddedMsP50.toFixed(2)} ms to ITL (p50, calibrated)`,
-  ])
+  lines.push(['client', clientShare(input).sentence])
   return lines.map(([label, text]) => [label, cleanLine(text, 500)])
 }
 
@@ -49,7 +44,11 @@ const MAX_EVIDENCE = 3
 
 /** Validity reasons, worst first, each with its fix; one line per rule. */
 export function reasonLines({ summary }: ReportInput): ReasonLine[] {
-  const reasons = [...summary.verdict.reasons, ...summary.targets.flatMap((target) => target.verdict.reasons)]
+  return mergeReasons([...summary.verdict.reasons, ...summary.targets.flatMap((target) => target.verdict.reasons)])
+}
+
+/** Worst first; one line per rule, with the evidence of some of the blocks or runs that it is about. */
+export function mergeReasons(reasons: readonly ValidityReason[]): ReasonLine[] {
   const rules = new Map<string, { reason: ValidityReason; evidence: Set<string> }>()
   for (const reason of reasons) {
     const key = `${reason.severity} ${reason.code} ${reason.fix}`

@@ -1,7 +1,7 @@
 import type { FrontierPoint } from '../src/result/frontier.js'
 import { frontierCharts, frontierFinding } from './charts/frontier.js'
 import { contextLines } from './context.js'
-import { formatNumber } from './format.js'
+import { frontierReasons, frontierTable, missedObjectives, validRuns } from './frontier-text.js'
 import type { ReportInput } from './input.js'
 import { html, type Markup, table } from './markup.js'
 import { figure } from './page/figure.js'
@@ -22,13 +22,17 @@ export async function renderFrontierHtml(
   const body = html`<header>
 <p class="kicker">Sweep ${id} · ${points.length} runs · ${first.run.manifest.startedAt.slice(0, 16).replace('T', ' ')} UTC</p>
 <h1>${frontierFinding(points)}</h1>
+<p class="quiet">${validRuns(points)}.</p>
+${reasons(points)}
 </header>
 <section id="frontier"><h2>Throughput against speed per stream</h2>${figure(charts.get('frontier'))}</section>
 <section id="load"><h2>Against the load</h2>${figure(charts.get('load'))}</section>
 <section id="runs"><h2>Every run</h2>${runsTable(points)}</section>
 <section id="environment"><h2>Measured on</h2><dl>${contextLines(first)
     .filter(([label]) => label !== 'plan')
-    .map(([label, text]) => html`<dt>${label}</dt><dd>${text}</dd>`)}</dl></section>
+    .map(
+      ([label, text]) => html`<dt>${label === 'scenario' ? 'scenario, first load' : label}</dt><dd>${text}</dd>`,
+    )}</dl></section>
 <section id="definitions"><h2>Definitions and honest limits</h2>${definitionsSection()}</section>
 ${downloadsSection(null)}`
   return pageShell({
@@ -51,29 +55,19 @@ const SECTIONS: [id: string, label: string][] = [
 ]
 
 function runsTable(points: readonly FrontierPoint[]): Markup {
-  return table(
-    [
-      'load',
-      'target',
-      'output tok/s',
-      'requests/s',
-      'TTFT p50 ms',
-      'ITL p50 ms',
-      'e2e p50 ms',
-      'objectives',
-      'validity',
-    ],
-    points.map((point) => [
-      `${point.variable} ${point.value}`,
-      point.target,
-      formatNumber(point.outputTokensPerSecond),
-      formatNumber(point.requestsPerSecond),
-      formatNumber(point.ttftP50Ms),
-      formatNumber(point.itlP50Ms),
-      formatNumber(point.e2eP50Ms),
-      point.slo.length === 0 ? 'none set' : point.meetsSlo ? 'met' : `missed: ${point.slo.join('; ')}`,
-      html`<span class="${point.validity}">${point.validity}</span>`,
-    ]),
-    [1, 7, 8],
-  )
+  const { head, rows } = frontierTable(points)
+  const missed = missedObjectives(points)
+  return html`${table(
+    head,
+    rows.map((row) => row.map((cell, column) => (column === 9 ? html`<span class="${cell}">${cell}</span>` : cell))),
+    [1, 8, 9],
+  )}${missed.length === 0 ? null : html`<details class="more"><summary>Objectives missed</summary><ul>${missed.map((line) => html`<li>${line}</li>`)}</ul></details>`}`
+}
+
+/** Why runs do not count, worst first, each with its fix. */
+function reasons(points: readonly FrontierPoint[]): Markup | null {
+  const grave = frontierReasons(points).filter((line) => line.severity !== 'note')
+  if (grave.length === 0) return null
+  const invalid = grave.some((line) => line.severity === 'invalid') ? 'invalid' : ''
+  return html`<ul class="reasons ${invalid}">${grave.map((line) => html`<li>${line.text}<small>Fix: ${line.fix}</small></li>`)}</ul>`
 }

@@ -1,13 +1,13 @@
 import { allCharts } from './charts/all.js'
 import { cleanLine } from './clean.js'
+import { clientShare } from './client.js'
 import { headline } from './headline.js'
 import type { ReportInput } from './input.js'
 import { html, type Markup } from './markup.js'
-import { engineTimeSection } from './page/engine-time.js'
+import { detailSections } from './page/details.js'
 import { figure, figurePair } from './page/figure.js'
 import { answersSection, comparisonSection, errorsSection, limitSection } from './page/findings.js'
 import { pageHeader } from './page/header.js'
-import { otherToolsSection, ttftSection } from './page/latency.js'
 import { definitionsSection, downloadsSection, environmentSection } from './page/reference.js'
 import { packRequests, type ReportData } from './page/requests.js'
 import { pageShell } from './page/shell.js'
@@ -45,6 +45,7 @@ const SECTIONS: [id: string, label: string][] = [
   ['comparison', 'Comparison'],
   ['speed', 'Speed'],
   ['distributions', 'Latency'],
+  ['ttft-parts', 'TTFT'],
   ['requests-over-time', 'Requests'],
   ['time', 'Time line'],
   ['limit', 'Limit'],
@@ -54,20 +55,37 @@ const SECTIONS: [id: string, label: string][] = [
 
 function sections(input: ReportInput, charts: ReadonlyMap<string, RenderedChart>): Markup {
   const one = (id: string) => figure(charts.get(id))
+  const details = detailSections(input)
+  const detail = (id: string) => details.get(id) ?? null
   const section = (id: string, title: string, ...content: (Markup | null)[]) =>
     content.every((part) => part === null) ? null : html`<section id="${id}"><h2>${title}</h2>${content}</section>`
   return html`
 ${section('comparison', 'Comparison', comparisonSection(input))}
 ${section('speed', 'Throughput and latency', one('throughput'), one('latency'), one('forest'))}
-${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), ttftSection(input), otherToolsSection(input))}
-${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'), engineTimeSection(input))}
-${section('time', 'What happened when', one('timeline'))}
+${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), clientNote(input), detail('other-tools'))}
+${section('ttft-parts', 'Where TTFT goes', one('ttft-parts'), detail('ttft-parts'), detail('server-split'), ttftNote(input))}
+${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'), detail('engine-time'))}
+${section('time', 'What happened when', one('timeline'), detail('device'))}
 ${section('load', 'The load', one('lengths'))}
-${section('limit', 'Share of the physical limit', limitSection(input))}
+${section('limit', 'Share of the physical limit', limitSection(input), detail('request-ceiling'))}
 ${section('checks', 'Errors and answers', errorsSection(input), answersSection(input))}
 ${section('environment', 'Environment and command', environmentSection(input))}
 ${section('definitions', 'Definitions and honest limits', definitionsSection())}`
 }
+
+function clientNote(input: ReportInput): Markup {
+  return html`<p class="quiet">${capitalised(clientShare(input).sentence)}.</p>`
+}
+
+/** Why there is no split, when there is none. */
+function ttftNote({ summary }: ReportInput): Markup | null {
+  const told = summary.blocks.some((block) => block.ttftSplit || block.serverSplit)
+  return told
+    ? null
+    : html`<p class="quiet">Nobody told: engines of ours write a step trace, other servers may show /metrics; this run has neither.</p>`
+}
+
+const capitalised = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
 function footer({ run }: ReportInput): Markup {
   const { manifest } = run

@@ -1,7 +1,8 @@
 import { escapeMarkdown } from './clean.js'
 import { comparisonTable } from './comparison-table.js'
 import { contextLines, noticeLines, reasonLines, validityLine } from './context.js'
-import { ENGINE_TIME_NOTE, engineTimeTable } from './engine-time.js'
+import { detailTables } from './details/all.js'
+import type { DetailTable } from './details/table.js'
 import { formatInterval, formatNumber, formatRatio } from './format.js'
 import { headline, intervalNote } from './headline.js'
 import type { ReportInput } from './input.js'
@@ -29,7 +30,7 @@ export function renderMarkdown(input: ReportInput): string {
       contextLines(input).map(([label, text]) => `- ${label}: ${escapeMarkdown(text)}`),
     ),
     folded('Metrics compared', comparisonRows(input)),
-    folded('The engine’s own time per step', engineTimeRows(input)),
+    ...detailTables(input).map((detail) => folded(detail.title, detailRows(detail))),
     folded('Notes', [
       ...reasons.filter((reason) => reason.severity === 'note').map(({ text }) => `- ${escapeMarkdown(text)}`),
       ...comparisonTable(input).footnotes.map((line) => `- ${escapeMarkdown(line)}`),
@@ -72,17 +73,11 @@ function comparisonRows({ summary }: ReportInput): string[] {
   ]
 }
 
-function engineTimeRows(input: ReportInput): string[] {
-  const time = engineTimeTable(input)
-  if (time === null) return []
+function detailRows({ head, rows, words, notes }: DetailTable): string[] {
   const line = (cells: readonly string[]) => `| ${cells.map(escapeMarkdown).join(' | ')} |`
-  return [
-    line(time.head),
-    `| --- |${' ---: |'.repeat(time.head.length - 1)}`,
-    ...time.rows.map(line),
-    '',
-    ENGINE_TIME_NOTE,
-  ]
+  const kinds = head.map((_, column) => (column === 0 || words.includes(column) ? '---' : '---:'))
+  const table = rows.length === 0 ? [] : [line(head), `| ${kinds.join(' | ')} |`, ...rows.map(line), '']
+  return [...table, ...notes.map((note) => `- ${escapeMarkdown(note)}`)]
 }
 
 function folded(title: string, lines: readonly string[]): string {

@@ -26,7 +26,7 @@ export async function renderChart(chart: Chart): Promise<RenderedChart> {
   return { chart, svg: tidy(svg, chart.id), vega }
 }
 
-/** The page sizes the drawing by its viewBox and names it itself; clip paths get names of their own chart, the same every time. */
+/** The page sizes the drawing by its viewBox and names it itself; attributes that repeat their default go; clip paths get names of their own chart, the same every time. */
 function tidy(svg: string, id: string): string {
   const clips = new Map<string, string>()
   const clipName = (name: string): string => {
@@ -34,13 +34,17 @@ function tidy(svg: string, id: string): string {
     clips.set(name, known)
     return known
   }
-  return svg
+  // One font for the whole drawing: Vega repeats it in every text.
+  const font = / font-family="[^"]*"/.exec(svg)?.[0] ?? ''
+  const bare = font === '' ? svg : svg.replaceAll(font, '')
+  return bare
+    .replace(/^<svg[^>]*?viewBox="([^"]*)"[^>]*>/, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="$1"${font}>`)
+    .replace(/ (?:role|aria-roledescription|aria-label|aria-hidden|pointer-events|class)="[^"]*"/g, '')
     .replace(
-      /^<svg[^>]*?viewBox="([^"]*)"[^>]*>/,
-      '<svg xmlns="http://www.w3.org/2000/svg" viewBox="$1" aria-hidden="true">',
+      / (?:stroke-miterlimit="10"|font-weight="(?:400|normal)"|font-style="normal"|opacity="1"|stroke-width="1")/g,
+      '',
     )
-    .replace(/ (?:role|aria-roledescription|aria-label|pointer-events|class)="[^"]*"/g, '')
-    .replace(/ (stroke-miterlimit|font-weight|font-style)="(?:10|400|normal)"/g, '')
+    .replace(/^<svg /, '<svg aria-hidden="true" ')
     .replace(/ (?:d|transform|x|y|x1|x2|y1|y2|width|height)="[^"]*"/g, (attribute) =>
       attribute.replace(/(\.\d{2})\d+/g, '$1'),
     )

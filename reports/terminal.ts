@@ -2,17 +2,15 @@ import Table from 'cli-table3'
 import { createColors } from 'picocolors'
 import { type ComparisonTable, comparisonTable } from './comparison-table.js'
 import { contextLines, noticeLines, reasonLines, validityLine } from './context.js'
-import { ENGINE_TIME_NOTE, engineTimeTable } from './engine-time.js'
+import { detailTables } from './details/all.js'
 import { headline, intervalNote } from './headline.js'
 import type { ReportInput } from './input.js'
+import { type TerminalLook, toAscii } from './terminal-columns.js'
+import { drawDetail } from './terminal-details.js'
+import { wrap } from './wrap.js'
 
-export interface TerminalOptions {
-  /** Columns to stay within; what is wider is split or cut. */
-  width: number
-  color: boolean
-  /** ASCII borders and dashes only. */
-  ascii: boolean
-  /** The engine's own time per step too. */
+export interface TerminalOptions extends TerminalLook {
+  /** Where TTFT went, other tools' figures, device means, the engine's own time too. */
   details?: boolean
 }
 
@@ -33,7 +31,6 @@ export function renderTerminal(input: ReportInput, options: TerminalOptions): st
     table.footnotes.flatMap((line) => wrap(`– ${line}`, width, 2)).map(dim),
     [''],
     contextLines(input).flatMap(([label, text]) => wrap(`${label.padEnd(9)} ${text}`, width, 10)),
-    options.details ? engineTimeLines(input).flatMap((line) => wrap(line, width, 10)) : [],
     reasonLines(input).flatMap(({ text, fix, severity }) => [
       ...wrap(`${severity === 'note' ? 'note' : severity} ${text}`, width, 2).map(
         severity === 'note' ? dim : colors.yellow,
@@ -41,19 +38,12 @@ export function renderTerminal(input: ReportInput, options: TerminalOptions): st
       ...wrap(`fix: ${fix}`, width - 2, 5).map((line) => dim(`  ${line}`)),
     ]),
     noticeLines(input).flatMap((line) => wrap(`notice ${line}`, width, 7)),
+    options.details
+      ? detailTables(input).flatMap((detail) => drawDetail(detail, width, { heading: colors.bold, note: dim }))
+      : [],
   ]
   const text = sections.flat().join('\n') + '\n'
   return options.ascii ? toAscii(text) : text
-}
-
-function engineTimeLines(input: ReportInput): string[] {
-  const time = engineTimeTable(input)
-  if (time === null) return ['engine    no target wrote a step trace']
-  const rows = time.rows.map(([name, ...cells]) => {
-    const parts = cells.map((cell, index) => `${time.head[index + 1]} ${cell}`)
-    return `engine    ${name} (${time.head[0]}): ${parts.join('; ')}`
-  })
-  return [...rows, `engine    ${ENGINE_TIME_NOTE}`]
 }
 
 type Colors = ReturnType<typeof createColors>
@@ -117,26 +107,4 @@ const ASCII_BORDERS = {
   ...{ top: '-', 'top-mid': '+', 'top-left': '+', 'top-right': '+' },
   ...{ bottom: '-', 'bottom-mid': '+', 'bottom-left': '+', 'bottom-right': '+' },
   ...{ left: '|', 'left-mid': '+', mid: '-', 'mid-mid': '+', right: '|', 'right-mid': '+', middle: '|' },
-}
-
-/** Breaks at spaces; following lines are indented. A longer word is cut. */
-function wrap(text: string, width: number, indent = 0): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    const next = line === '' ? word : `${line} ${word}`
-    if (next.length <= width || line.trim() === '') {
-      line = next.slice(0, width)
-    } else {
-      lines.push(line)
-      line = (' '.repeat(indent) + word).slice(0, width)
-    }
-  }
-  return [...lines, line]
-}
-
-const ASCII_FOR: Record<string, string> = { '–': '-', '…': '...', '’': "'", '×': 'x', '\u2060': '', µ: 'u' }
-
-function toAscii(text: string): string {
-  return text.replace(/[^\p{Cc} -~]/gu, (character) => ASCII_FOR[character] ?? '?')
 }

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander'
 import pc from 'picocolors'
+import type { CalibrateOptions } from './cli/calibrate.js'
 import { diagnose, renderFindings } from './cli/doctor.js'
 import { engineOptions } from './cli/engine-flags.js'
 import { explainCommand } from './cli/explain.js'
@@ -82,6 +83,12 @@ run
   .option('--no-ceilings', 'do not measure the machine’s ceilings first')
   .option('--no-calibrate', 'do not measure first what the client itself adds: the run cannot be VALID')
   .option('--no-cache-probe', 'do not probe the prefix cache of servers that report no cached tokens')
+  .option(
+    '--request-ceiling [secs]',
+    'measure too how many whole, non-streamed requests/s each target passes',
+    positiveNumber,
+  )
+  .option('--details', 'print where TTFT went, percentiles, other tools’ figures and the engine’s own time too')
   .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)
@@ -138,7 +145,10 @@ program
     new Option('--report-data <what>', 'raw data inside the page').choices(['auto', 'summary', 'requests', 'tokens']),
   )
   .option('--include-text', 'prompts and answers inside the page')
-  .option('--details', "with table: the engine's own time per step (schedule, FFI, wait, commit) and its pauses")
+  .option(
+    '--details',
+    'with table: where TTFT went, other tools’ figures, device means, the engine’s own time per step',
+  )
   .option('--ascii', 'plain borders and dashes')
   .action(async (runs: string[], options: Record<string, unknown>) => {
     const { reportCommand } = await import('./cli/report.js')
@@ -189,8 +199,11 @@ program
     'what the client itself adds to TTFT and ITL, against a server with a known schedule; kept for bench run (BENCH_CALIBRATION names the file)',
   )
   .option('-c, --concurrency <n>', 'streams at once', positiveInteger, 16)
+  .option('--target <url>', 'also how many whole, non-streamed requests/s this server passes')
+  .option('--request-ceiling <secs>', 'how long each is driven with such requests', positiveNumber, 3)
+  .option('--api-key-env <name>', 'environment variable with the key of the target', 'BENCH_API_KEY')
   .option('--json', 'as JSON')
-  .action(async (options: { concurrency: number; json?: boolean }) => {
+  .action(async (options: CalibrateOptions) => {
     const { calibrateCommand } = await import('./cli/calibrate.js')
     await calibrateCommand(options)
   })

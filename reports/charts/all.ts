@@ -8,6 +8,7 @@ import { lengthsChart } from './lengths.js'
 import { occupancyChart } from './occupancy.js'
 import { throughputChart } from './throughput.js'
 import { timelineChart } from './timeline.js'
+import { ttftPartsChart } from './ttft-parts.js'
 
 const CHARTS = [
   throughputChart,
@@ -15,6 +16,7 @@ const CHARTS = [
   forestChart,
   ttftEcdf,
   itlEcdf,
+  ttftPartsChart,
   ganttChart,
   occupancyChart,
   timelineChart,

@@ -2,7 +2,7 @@ import type { RequestRecord } from '../../src/result/schema.js'
 import { cleanLine } from '../clean.js'
 import { formatCount, formatNumber, formatSpan } from '../format.js'
 import { type ReportInput, targetViews } from '../input.js'
-import { type Chart, NOT_HIDDEN, rounded, targetColor, withTheme, zoomX } from './chart.js'
+import { type Chart, extent, NOT_HIDDEN, rounded, targetColor, withTheme, zoomX } from './chart.js'
 import { targetLegend } from './shown.js'
 
 const MAX_POINTS = 260
@@ -69,7 +69,7 @@ function ecdfChart(
     axis: {
       grid: true,
       tickCount: 6,
-      labelExpr: "format(datum.value, '~s') == '' ? '' : format(datum.value, datum.value < 1 ? '~g' : ',~f')",
+      labelExpr: logLabels(rows.map((row) => row.ms)),
     },
   }
   const y = {
@@ -116,6 +116,17 @@ function ecdfChart(
       ],
     }),
   }
+}
+
+/** Over some decades only 1, 2 and 5 (over many, 1) of each are labelled: the ticks between would run into each other. */
+function logLabels(values: readonly number[]): string {
+  const [low, high] = extent(values)
+  const text = "format(datum.value, datum.value < 1 ? '~g' : ',~f')"
+  const span = high / Math.max(low, 1e-3)
+  if (span < 8) return text
+  const digits = span > 3e4 ? '[1]' : '[1, 2, 5]'
+  const digit = 'round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))'
+  return `indexof(${digits}, ${digit}) < 0 ? '' : ${text}`
 }
 
 /** All values in one typed array: a long run has tens of millions of token gaps. */

@@ -1,9 +1,10 @@
 import type { FrontierPoint } from '../../src/result/frontier.js'
 import { cleanLine } from '../clean.js'
-import { formatNumber } from '../format.js'
+import { formatNumber, formatShare } from '../format.js'
 import {
   type Chart,
   type ChartSpec,
+  extent,
   FULL_WIDTH,
   NOT_HIDDEN,
   rounded,
@@ -37,6 +38,7 @@ interface Row {
   target: string
   load: number
   label: string
+  share: string
   counts: string
   throughput: number | null
   perStream: number | null
@@ -55,6 +57,7 @@ function rowsOf(points: readonly FrontierPoint[]): Row[] {
       target: cleanLine(point.target, 40),
       load: point.value,
       label: formatLoad(point.value),
+      share: formatShare(point.shareOfLimit ?? null),
       counts: point.validity === 'VALID' && point.meetsSlo ? 'yes' : 'no',
       throughput: value(point.outputTokensPerSecond),
       // Tokens per second of one stream: the reciprocal of the gap between its tokens.
@@ -78,15 +81,15 @@ function frontierChart(points: readonly FrontierPoint[]): Chart | null {
   }
   return {
     id: 'frontier',
-    title: frontierFinding(points),
-    note: `Each point is one run at one ${variable} (its label). Up and to the right is better. Hollow: not VALID, or an objective was missed.`,
+    title: `What ${variable} buys: the throughput of all streams against the speed of one`,
+    note: `Each point is one run at one ${variable} (its label); a line joins the runs of a target. Up and to the right is better. Hollow: not VALID, or an objective was missed.`,
     legend: legend(points),
     readout: null,
     table: table(points),
     spec: withTheme({
       width: FULL_WIDTH - 10,
-      height: 320,
-      data: { name: 'frontier', values: rows },
+      height: FRONTIER_HEIGHT,
+      data: { name: 'frontier', values: withNames(rows) },
       transform: [NOT_HIDDEN],
       layer: [
         {
@@ -94,13 +97,37 @@ function frontierChart(points: readonly FrontierPoint[]): Chart | null {
           encoding: { ...encoding, order: { field: 'load' } },
         },
         { mark: pointMark(), encoding: { ...encoding, ...pointLook(points), tooltip: tooltip(variable) } },
-        {
-          mark: { type: 'text', dy: -10, fontSize: 11, aria: false },
-          encoding: { ...encoding, text: { field: 'label' } },
-        },
+        ...([-11, 13] as const).map((dy) => ({
+          transform: [{ filter: `datum.above == ${dy < 0}` }],
+          mark: { type: 'text', dy, fontSize: 11, aria: false },
+          encoding: { ...encoding, text: { field: 'name' } },
+        })),
       ],
     }),
   }
+}
+
+/** Pixels closer than which two labels of a target would run into each other: they become one, at the first point. */
+const NEAR = { x: 22, y: 26 }
+const FRONTIER_HEIGHT = 320
+
+/** Labels of the first target stand below their points, of the second above, and so on. */
+function withNames(rows: readonly Row[]): (Row & { name: string; above: boolean })[] {
+  const [, right] = extent(rows.map((row) => row.perStream!))
+  const [, top] = extent(rows.map((row) => row.throughput!))
+  const named: (Row & { name: string; above: boolean })[] = []
+  for (const row of rows) {
+    const near = named.find(
+      (other) =>
+        other.s === row.s &&
+        other.name !== '' &&
+        Math.abs(other.perStream! - row.perStream!) < (NEAR.x / (FULL_WIDTH - 10)) * right &&
+        Math.abs(other.throughput! - row.throughput!) < (NEAR.y / FRONTIER_HEIGHT) * top,
+    )
+    if (near !== undefined) near.name += `, ${row.label}`
+    named.push({ ...row, name: near === undefined ? row.label : '', above: Number(row.s.slice(1)) % 2 === 1 })
+  }
+  return named
 }
 
 const PANELS = [
@@ -125,7 +152,8 @@ function loadChart(points: readonly FrontierPoint[]): Chart | null {
     spec: withTheme({
       concat: panels.map(([field, title]) => panel(field, title, rows, points, variable)),
       columns: 2,
-      spacing: 30,
+      bounds: 'flush',
+      spacing: { row: 76, column: 70 },
     }),
   }
 }
@@ -168,7 +196,7 @@ const axis = (field: string, title: string | null) => ({
   type: 'quantitative',
   title,
   scale: { zero: true },
-  axis: { grid: true, tickCount: 6, format: '~s' },
+  axis: { grid: true, tickCount: 6, format: ',~f' },
 })
 
 const pointMark = () => ({ type: 'point', size: 46, strokeWidth: 1.6, opacity: 1, filled: false, aria: false })
@@ -189,6 +217,7 @@ const tooltip = (variable: string) => [
   { field: 'ttft', title: 'TTFT p50, ms' },
   { field: 'itl', title: 'ITL p50, ms' },
   { field: 'e2e', title: 'e2e p50, ms' },
+  { field: 'share', title: 'share of the limit' },
   { field: 'counts', title: 'valid, objectives met' },
 ]
 
@@ -200,11 +229,12 @@ const legend = (points: readonly FrontierPoint[]) =>
   }))
 
 const table = (points: readonly FrontierPoint[]) => ({
-  head: ['load', 'target', 'output tok/s', 'TTFT p50 ms', 'ITL p50 ms', 'e2e p50 ms'],
+  head: ['load', 'target', 'output tok/s', 'share of the limit', 'TTFT p50 ms', 'ITL p50 ms', 'e2e p50 ms'],
   rows: points.map((point) => [
     `${cleanLine(point.variable, 20)} ${formatLoad(point.value)}`,
     cleanLine(point.target, 40),
     formatNumber(point.outputTokensPerSecond),
+    formatShare(point.shareOfLimit ?? null),
     formatNumber(point.ttftP50Ms),
     formatNumber(point.itlP50Ms),
     formatNumber(point.e2eP50Ms),

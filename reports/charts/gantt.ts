@@ -19,7 +19,7 @@ import { type ShownBlock, shownBlocks } from './shown.js'
 const MAX_ROWS = 100
 const COLORS: Record<PhaseName, string> = {
   queue: 'var(--queue)',
-  wait: 'var(--queue)',
+  wait: 'var(--wait)',
   prefill: 'var(--prefill)',
   decode: 'var(--decode)',
   wasted: 'url(#hatch)',
@@ -156,5 +156,5 @@ function legend(requests: readonly (readonly RequestPhases[])[]): LegendEntry[] 
 
 function sampled(blocks: readonly { requests: readonly RequestPhases[] }[]): string {
   const every = Math.max(...blocks.map(({ requests }) => Math.ceil(requests.length / MAX_ROWS)))
-  return every === 1 ? '' : `Every ${every}th request is drawn.`
+  return every === 1 ? '' : `One request in ${every} is drawn.`
 }

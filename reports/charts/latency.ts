@@ -1,5 +1,6 @@
 import type { BlockMetrics, Distribution } from '../../src/result/schema.js'
 import { cleanLine } from '../clean.js'
+import { clientShare } from '../client.js'
 import { formatNumber, formatSpan } from '../format.js'
 import { type ReportInput, type TargetSummary, type TargetView, targetViews } from '../input.js'
 import { type Chart, type ChartSpec, FULL_WIDTH, rounded, targetColor, targetHue, withTheme } from './chart.js'
@@ -39,11 +40,12 @@ const TAILS = ['p99', 'p95', 'p90', 'p75'] as const
 /** Four panels: the median per target as a bar, each block's median as a dot and its highest printable percentile as a ring. */
 export function latencyChart(input: ReportInput): Chart | null {
   const views = targetViews(input)
+  const client = clientShare(input)
   if (views.every((view) => view.summary?.e2eP50Ms == null)) return null
   return {
     id: 'latency',
     title: latencyFinding(views),
-    note: `Milliseconds per metric, each panel from zero on its own scale. Bar: median (mean over blocks); dot: a block’s median; ring: its highest percentile that has enough samples (${tailsShown(views)}). Lower is better.`,
+    note: `Milliseconds per metric, each panel from zero on its own scale. Bar: median (mean over blocks); dot: a block’s median; ring: its highest percentile that has enough samples (${tailsShown(views)}). Of TTFT and ITL, ${client.ttft === null ? 'an amount that was not measured is' : `${client.ttft} and ${client.itl} ms are`} the client’s own. Lower is better.`,
     legend: views.map((view, index) => ({
       label: cleanLine(view.info.name, 40),
       color: targetHue(index),

@@ -1,5 +1,5 @@
 import { cleanLine } from '../clean.js'
-import { counted, formatInterval, formatNumber } from '../format.js'
+import { counted, formatInterval, formatNumber, formatShare } from '../format.js'
 import { type ReportInput, targetViews } from '../input.js'
 import { type Chart, FULL_WIDTH, rounded, targetColor, withTheme } from './chart.js'
 
@@ -13,7 +13,8 @@ export function throughputChart(input: ReportInput): Chart | null {
   const bars = views.flatMap(({ s, target, summary }) => {
     if (summary === null || summary.outputTokensPerSecond === null) return []
     const { outputTokensPerSecond: value, outputTokensPerSecondLow: low, outputTokensPerSecondHigh: high } = summary
-    const label = [formatNumber(value), formatInterval(low, high, formatNumber)].filter(Boolean).join('  ')
+    const share = summary.shareOfLimit === null ? '' : `· ${formatShare(summary.shareOfLimit)} of the limit`
+    const label = [formatNumber(value), formatInterval(low, high, formatNumber), share].filter(Boolean).join('  ')
     return [{ s, target, value: rounded(value), low: low ?? value, high: high ?? value, label }]
   })
   if (bars.length === 0) return null
@@ -36,33 +37,39 @@ export function throughputChart(input: ReportInput): Chart | null {
   const end = (row: (typeof bars)[number]) =>
     Math.max(row.high, ...dots.filter((dot) => dot.s === row.s).map((dot) => dot.value))
   const top = Math.max(...bars.map(end), ...limits.map((limit) => limit.limit / 1.1))
+  // A label that the limit's tick would cross stands beyond it.
+  const labelAt = (row: (typeof bars)[number]) => {
+    const limit = limits.find((entry) => entry.s === row.s)?.limit ?? 0
+    return limit > end(row) && limit < end(row) + 0.34 * top ? limit : end(row)
+  }
   const x = (field: string) => ({
     field,
     type: 'quantitative',
     title: 'output tokens/s',
-    scale: { domain: [0, top * 1.18], nice: false },
+    scale: { domain: [0, top * 1.36], nice: false },
     axis: { grid: true, tickCount: 6 },
   })
   const color = targetColor(views.length)
   return {
     id: 'throughput',
     title: `Output tokens per second: ${bars.map((bar) => `${bar.target} ${formatNumber(bar.value)}`).join(', ')}`,
-    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}${limits.length > 0 ? '; dashed tick: what the device allows' : ''}. Higher is better.`,
+    note: `Output tokens that arrived in the steady window, per second. Bar: mean over blocks; line: its 90% interval; dots: ${counted(dots.length, 'block')}${limits.length > 0 ? '; upright tick: what the device allows' : ''}. Higher is better.`,
     legend: [],
     readout: null,
     table: {
-      head: ['target', 'output tok/s', 'interval', 'limit tok/s'],
+      head: ['target', 'output tok/s', 'interval', 'limit tok/s', 'share of the limit'],
       rows: bars.map((bar) => [
         bar.target,
         formatNumber(bar.value),
         bar.low === bar.high ? '' : formatInterval(bar.low, bar.high, formatNumber),
         formatNumber(limits.find((limit) => limit.s === bar.s)?.limit ?? null),
+        formatShare(views.find((view) => view.s === bar.s)?.summary?.shareOfLimit ?? null),
       ]),
     },
     spec: withTheme({
       width: FULL_WIDTH - 60,
       height: { step: 46 },
-      data: { name: 'bars', values: bars.map((bar) => ({ ...bar, end: end(bar) })) },
+      data: { name: 'bars', values: bars.map((bar) => ({ ...bar, labelAt: labelAt(bar) })) },
       layer: [
         {
           mark: { type: 'bar', height: 22, cornerRadiusEnd: 3, aria: false },
@@ -79,7 +86,7 @@ export function throughputChart(input: ReportInput): Chart | null {
         },
         {
           mark: { type: 'text', align: 'left', dx: 10, fontWeight: 600, aria: false },
-          encoding: { y, x: x('end'), text: { field: 'label' } },
+          encoding: { y, x: x('labelAt'), text: { field: 'label' } },
         },
         {
           data: { name: 'blocks', values: dots },
@@ -101,7 +108,7 @@ export function throughputChart(input: ReportInput): Chart | null {
         },
         {
           data: { name: 'limits', values: limits },
-          mark: { type: 'tick', thickness: 2, size: 34, color: 'var(--fg)', strokeDash: [3, 2], aria: false },
+          mark: { type: 'tick', thickness: 2, size: 34, color: 'var(--fg)', aria: false },
           encoding: {
             y,
             x: x('limit'),

@@ -1,19 +1,9 @@
 import { formatNumber, formatShare } from '../format.js'
 import type { ReportInput } from '../input.js'
 import { type Chart, type ChartSpec, FULL_WIDTH, NOT_HIDDEN, targetColor, withTheme, zoomX } from './chart.js'
-import { binSecs, receivedTokens, type SeriesPoint, stepLevel, stepRate, stepShare, telemetrySeries } from './series.js'
+import { binSecs } from './series.js'
 import { type ShownBlock, shownBlocks, targetLegend } from './shown.js'
-
-interface Panel {
-  id: string
-  label: string
-  points: SeriesPoint[]
-  /** Top of the y axis, when fixed. */
-  max: number | null
-  /** A level worth a line: the power limit. */
-  rule: { value: number; label: string } | null
-  strip: boolean
-}
+import { allPanels, type Panel } from './timeline-panels.js'
 
 /** What happened when: client, engine and device on one clock, the targets laid over each other from the start of their measurement. */
 export function timelineChart(input: ReportInput): Chart | null {
@@ -39,6 +29,9 @@ export function timelineChart(input: ReportInput): Chart | null {
         'peak KV share',
         'host CPU %',
         'GPU any kernel %',
+        'SM %',
+        'occupancy %',
+        'tensor %',
         'DRAM %',
         'power W',
       ],
@@ -50,6 +43,9 @@ export function timelineChart(input: ReportInput): Chart | null {
         formatShare(metrics?.kvPeakShare ?? null),
         formatNumber(metrics?.hostCpuMean ?? null),
         formatNumber(metrics?.gpuUtilizationMean ?? null),
+        formatNumber(metrics?.gpmSmMean ?? null),
+        formatNumber(metrics?.gpmOccupancyMean ?? null),
+        formatNumber(metrics?.gpmTensorMean ?? null),
         formatNumber(metrics?.gpmDramMean ?? null),
         formatNumber(metrics?.powerWattsMean ?? null),
       ]),
@@ -64,96 +60,6 @@ export function timelineChart(input: ReportInput): Chart | null {
     }),
   }
 }
-
-function allPanels(input: ReportInput, blocks: readonly ShownBlock[], bin: number): Panel[] {
-  const panel = (
-    id: string,
-    label: string,
-    series: (block: ShownBlock) => SeriesPoint[],
-    max: number | null = null,
-  ): Panel => ({
-    id,
-    label,
-    points: blocks.flatMap(series),
-    max,
-    rule: null,
-    strip: false,
-  })
-  const gpu = input.run.manifest.telemetry?.gpu ?? null
-  const power = panel('power', 'Power, W', (block) => telemetrySeries(block, bin, (sample) => sample.powerWatts))
-  const throttle = panel('throttle', 'Clock throttled', (block) =>
-    telemetrySeries(block, bin, (sample) =>
-      sample.throttleReasons === null ? null : (sample.throttleReasons & ~IDLE_OR_APPLICATION) === 0 ? 0 : 1,
-    ),
-  )
-  return [
-    panel('output', 'Output tokens/s received', (block) => receivedTokens(block, bin)),
-    panel('prefill', 'Prompt tokens/s prefilled', (block) => stepRate(block, bin, (step) => step.prefillTokens)),
-    panel('running', 'Requests running (solid) and waiting (dashed)', (block) => [
-      ...stepLevel(block, bin, (step) => step.running),
-      ...stepLevel(block, bin, (step) => step.waiting).map((point) => ({ ...point, line: 'dashed' as const })),
-    ]),
-    panel(
-      'padding',
-      'Computed tokens that were padding or finished rows, %',
-      (block) =>
-        stepShare(
-          block,
-          bin,
-          (step) => step.paddedTokens * 100,
-          (step) => step.paddedTokens + step.prefillTokens + step.decodeTokens,
-        ),
-      100,
-    ),
-    panel(
-      'kv',
-      'KV cache blocks held, %',
-      (block) => stepLevel(block, bin, (step) => (100 * step.kvBlocksUsed) / Math.max(1, step.kvBlocksTotal)),
-      100,
-    ),
-    ...(gpu === null
-      ? [
-          panel(
-            'cpu',
-            'CPU of the whole host, % of all cores',
-            (block) => telemetrySeries(block, bin, (sample) => sample.hostCpuPercent),
-            100,
-          ),
-        ]
-      : [
-          panel(
-            'utilization',
-            'utilization.gpu: any kernel active, % of time (not how full the GPU is)',
-            (block) => telemetrySeries(block, bin, (sample) => sample.gpuUtilizationPercent),
-            100,
-          ),
-          panel(
-            'dram',
-            'DRAM bandwidth, % of peak (GPM)',
-            (block) => telemetrySeries(block, bin, (sample) => sample.gpmDramPercent),
-            100,
-          ),
-          panel(
-            'tensor',
-            'Tensor cores active, % of peak (GPM)',
-            (block) => telemetrySeries(block, bin, (sample) => sample.gpmTensorPercent),
-            100,
-          ),
-          {
-            ...power,
-            rule:
-              gpu.powerLimitWatts === null
-                ? null
-                : { value: gpu.powerLimitWatts, label: `limit ${gpu.powerLimitWatts} W` },
-          },
-          panel('clock', 'SM clock, MHz', (block) => telemetrySeries(block, bin, (sample) => sample.smClockMhz)),
-          { ...throttle, points: throttle.points.filter((point) => point.v === 1), strip: true },
-        ]),
-  ]
-}
-
-/** NVML clock event reasons 1 (idle) and 2 (application clocks) are no throttling. */
-const IDLE_OR_APPLICATION = 3
 
 function panelSpec(panel: Panel, name: string, endSecs: number, targets: number, last: boolean): ChartSpec {
   const x = {

@@ -18,7 +18,7 @@ export function comparisonSection(input: ReportInput): Markup {
       ...row.cells.map((cell) => (row.label === 'validity' ? html`<span class="${cell}">${cell}</span>` : cell)),
     ]),
   )}
-${footnotes.length === 0 ? null : html`<p class="quiet">– ${footnotes.join('. ')}.</p>`}
+${footnotes.length === 0 ? null : html`<p class="quiet">–: ${footnotes.join('; ')}.</p>`}
 ${
   comparisons.length === 0
     ? null

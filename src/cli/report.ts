@@ -1,5 +1,6 @@
 import { basename, join, relative, resolve } from 'node:path'
 import { renderFrontierHtml } from '../../reports/frontier.js'
+import { renderFrontierJson, renderFrontierMarkdown, renderFrontierTerminal } from '../../reports/frontier-text.js'
 import { renderHtml } from '../../reports/html.js'
 import type { ReportInput } from '../../reports/input.js'
 import { renderJson } from '../../reports/json.js'
@@ -8,7 +9,7 @@ import { renderMarkdown } from '../../reports/markdown.js'
 import type { ReportData } from '../../reports/page/requests.js'
 import { renderTerminal } from '../../reports/terminal.js'
 import { Failure, nearest } from '../failure.js'
-import { type FrontierPoint, readFrontier } from '../result/frontier.js'
+import { type FrontierPoint, readFrontier, recomputeFrontier } from '../result/frontier.js'
 import { readRun } from '../result/read.js'
 import { writeAtomically } from '../result/store.js'
 import { summarize } from '../result/summarize.js'
@@ -40,9 +41,11 @@ export async function reportCommand(runs: string | readonly string[], options: R
   if (options.out !== undefined && directories.length !== 1)
     throw new Failure('usage', '--out names one file, but several runs were given', 'leave it out, or give one run')
   for (const directory of directories) {
-    const points = readFrontier(directory)
-    if (points !== null && format === 'html') {
-      await writeFrontierPage(directory, points, options.out)
+    const stored = readFrontier(directory)
+    if (stored !== null) {
+      const points = recomputeFrontier(directory, stored)
+      if (format === 'html') await writeFrontierPage(directory, points, options.out)
+      else deliver(frontierText(directory, points, format, options), options.out)
       continue
     }
     const run = readRun(directory)
@@ -106,6 +109,24 @@ function renderText(
   const color = options.color ?? (process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)
   const { ascii = false, details = false } = options
   return renderTerminal(input, { width: process.stdout.columns ?? 100, color, ascii, details })
+}
+
+function frontierText(
+  directory: string,
+  points: readonly FrontierPoint[],
+  format: Exclude<(typeof FORMATS)[number], 'html'>,
+  options: ReportOptions,
+): string {
+  if (format === 'json') return renderFrontierJson(points)
+  if (format === 'markdown') return renderFrontierMarkdown(basename(resolve(directory)), points)
+  if (format === 'junit')
+    throw new Failure(
+      'usage',
+      `${directory} is a sweep: JUnit is of one run`,
+      `give one of its folders: ${points[0]?.folder ?? ''}`,
+    )
+  const { ascii = false } = options
+  return renderFrontierTerminal(points, { width: process.stdout.columns ?? 100, color: false, ascii })
 }
 
 function deliver(text: string, out: string | undefined): void {

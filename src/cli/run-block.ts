@@ -9,8 +9,10 @@ import { engineIntegrity, type RunningTarget, startTarget, type TargetSpec } fro
 import { startSampler } from '../telemetry/sampler.js'
 import type { Progress } from './progress.js'
 import { betweenCacheChecks } from './run-cache.js'
+import { recordCeiling } from './run-ceiling.js'
 import type { RunRequest } from './run-options.js'
 import type { Machine } from './run-prepare.js'
+import { betweenReadings } from './run-server-metrics.js'
 
 /** One target driven once. */
 export interface PlannedBlock {
@@ -62,14 +64,16 @@ export async function driveBlock(input: BlockInput): Promise<void> {
     })
     rememberTarget(run, target)
     const running = target
-    const drive = () => driveLoad(input, running, block)
+    const { apiKey } = input.request
+    const drive = () => betweenReadings(running, apiKey, block.path, () => driveLoad(input, running, block))
     const driven = await betweenCacheChecks(input, running.info, loadTarget(input, running), drive)
     const { load, stoppedEarly } = driven.result
     measureStartNs = load.measureStartNs
     block.writeHealth(load.health)
     const died = target.died.aborted ? String(target.died.reason) : null
     const reason = died ?? (input.signal.aborted ? 'stopped by Ctrl-C' : null)
-    const integrity = died !== null ? null : await engineIntegrity(target, input.request.apiKey)
+    if (reason === null) await recordCeiling(run, target, apiKey, ceilingLoad(input))
+    const integrity = died !== null ? null : await engineIntegrity(target, apiKey)
     await target.stop()
     block.end(
       died !== null ? 'failed' : reason !== null ? 'partial' : 'complete',
@@ -147,6 +151,15 @@ function loadTarget(input: BlockInput, target: RunningTarget): LoadTarget {
     model: target.info.model,
     returnTokenIds: builtin,
     died: target.died,
+  }
+}
+
+/** With as many connections as the load has streams; an open loop has no number of its own. */
+function ceilingLoad({ scenario, request }: BlockInput): { connections: number; durationSecs: number | null } {
+  const { arrival } = scenario.load
+  return {
+    connections: arrival.kind === 'closed' ? arrival.concurrency : 16,
+    durationSecs: request.requestCeilingSecs,
   }
 }
 

@@ -21,9 +21,12 @@ export interface RunRequest {
   ceilings: boolean
   calibrate: boolean
   cacheProbe: boolean
+  /** Seconds of --request-ceiling; null: not asked. */
+  requestCeilingSecs: number | null
   quiet: boolean
   color: boolean
   ascii: boolean
+  details: boolean
   print: 'table' | 'json' | 'markdown'
   junit: string | null
 }
@@ -48,12 +51,19 @@ export function parseRunRequest(scenario: string | null, flags: Record<string, u
     ceilings: flags['ceilings'] !== false,
     calibrate: flags['calibrate'] !== false,
     cacheProbe: flags['cacheProbe'] !== false,
+    requestCeilingSecs: ceilingSecs(flags['requestCeiling'] as number | true | undefined),
     quiet: flags['quiet'] === true,
     color: flags['color'] !== false && !process.env['NO_COLOR'] && process.stdout.isTTY === true,
     ascii: flags['ascii'] === true,
+    details: flags['details'] === true,
     print: flags['json'] ? 'json' : flags['markdown'] ? 'markdown' : 'table',
     junit: (flags['junit'] as string | undefined) ?? null,
   }
+}
+
+/** --request-ceiling alone is 3 s a target. */
+function ceilingSecs(asked: number | true | undefined): number | null {
+  return asked === true ? 3 : (asked ?? null)
 }
 
 /** '48' is a number of requests, '10x' ten times the concurrency. */

@@ -24,7 +24,10 @@ export function describePlan(scenario: Scenario, plan: Plan, targets: readonly T
   return 0
 }
 
-/** 0, or 3 when the run is INVALID; a run stopped by Ctrl-C is a Failure that says where its part is. */
+/** Exit code of a run whose figures do not count. */
+export const INVALID_EXIT = 3
+
+/** 0 for VALID, and for NO-STEADY-STATE and UNVERIFIED, which say what is missing; 3 when the run is INVALID. A run stopped by Ctrl-C is a Failure that says where its part is. */
 export function exitCodeOf(summary: Summary | null, interrupt: Interrupt, directory: string): number {
   if (interrupt.signal.aborted)
     throw new Failure(
@@ -32,7 +35,7 @@ export function exitCodeOf(summary: Summary | null, interrupt: Interrupt, direct
       'stopped by Ctrl-C; what was measured is kept and marked partial',
       `bench report ${directory}`,
     )
-  return summary?.verdict.validity === 'INVALID' ? 3 : 0
+  return summary?.verdict.validity === 'INVALID' ? INVALID_EXIT : 0
 }
 
 export async function writeReports(
@@ -55,8 +58,24 @@ export function printResult(data: RunData, summary: Summary, request: RunRequest
     process.stdout.write(
       renderTerminal(
         { run: data, summary },
-        { color: request.color, ascii: request.ascii, width: process.stdout.columns ?? 120 },
+        {
+          color: request.color,
+          ascii: request.ascii,
+          details: request.details,
+          width: process.stdout.columns ?? 120,
+        },
       ),
     )
+  const line = verdictLine(summary)
+  if (line !== null) process.stderr.write(`\n${line}`)
   process.stderr.write(`\nreport  ${relative(process.cwd(), data.directory)}/report.html\n`)
+}
+
+/** Why a run that is not VALID is not, by name, for those who see the exit code alone: the reasons with their fixes are in every report. */
+export function verdictLine({ verdict }: Summary): string | null {
+  if (verdict.validity === 'VALID') return null
+  const codes = [
+    ...new Set(verdict.reasons.filter((reason) => reason.severity !== 'note').map((reason) => reason.code)),
+  ]
+  return `verdict ${verdict.validity} (exit ${verdict.validity === 'INVALID' ? INVALID_EXIT : 0}): ${codes.join(', ')}`
 }

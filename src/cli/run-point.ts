@@ -82,7 +82,8 @@ async function newManifest(
     command: ['bench', ...process.argv.slice(2)],
     status: 'running',
     scenario: scenario as unknown as Record<string, unknown>,
-    scenarioLine: `${scenario.name}${why}: ${plan.line}`,
+    // The plan's line begins with the scenario's name.
+    scenarioLine: `${scenario.name}${why}${plan.line.slice(scenario.name.length)}`,
     planHash: plan.hash,
     planRequests: plan.rows.length,
     environment: { ...readEnvironment(), ceilings: machine.ceilings },

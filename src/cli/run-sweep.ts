@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import Table from 'cli-table3'
-import { judgeSlo } from '../metrics/slo.js'
+import { basename, join } from 'node:path'
+import { renderFrontierJson, renderFrontierMarkdown, renderFrontierTerminal } from '../../reports/frontier-text.js'
+import { type FrontierPoint, frontierPoints } from '../result/frontier.js'
 import { type RunData, readRun } from '../result/read.js'
 import type { Summary } from '../result/schema.js'
 import { writeAtomically } from '../result/store.js'
@@ -10,24 +10,8 @@ import { atLoad, type LoadPoint, nextProbe, type Probe, searchResult, sweepPoint
 import type { Scenario, Search } from '../scenario/types.js'
 import type { Interrupt } from './interrupt.js'
 import { reportCommand } from './report.js'
-import { exitCodeOf } from './run-output.js'
+import { exitCodeOf, INVALID_EXIT } from './run-output.js'
 import { type RunSetting, runPoint } from './run-point.js'
-
-/** One finished load of a sweep or search, per target. */
-export interface FrontierRow {
-  variable: string
-  value: number
-  target: string
-  outputTokensPerSecond: number | null
-  requestsPerSecond: number | null
-  ttftP50Ms: number | null
-  itlP50Ms: number | null
-  e2eP50Ms: number | null
-  meetsSlo: boolean
-  slo: string[]
-  validity: string
-  folder: string
-}
 
 type SweepSetting = RunSetting & { interrupt: Interrupt }
 
@@ -37,37 +21,53 @@ export function isSweep(scenario: Scenario): boolean {
 
 /**
  * load.sweep: every value in turn; load.search: bisection for the highest load that meets the SLO on the first target. Each load is a
- * run of its own in <dir>/<variable>-<value>; one that is already complete there is taken as it is, so an interrupted sweep resumes.
+ * run of its own in <dir>/<variable>-<value>; one that is already complete there is taken as it is, so an interrupted sweep resumes. 3 when
+ * a load of the sweep, or the one that the search found, is INVALID (a search probes beyond what the target can take).
  */
 export async function runSweep(scenario: Scenario, setting: SweepSetting): Promise<number> {
   mkdirSync(setting.directory, { recursive: true })
-  const rows: FrontierRow[] = []
-  const visit = async (point: LoadPoint): Promise<FrontierRow[]> => {
-    const found = await visitPoint(point, setting)
-    rows.push(...found)
+  const rows: FrontierPoint[] = []
+  let found: number | null = null
+  const visit = async (point: LoadPoint): Promise<FrontierPoint[]> => {
+    const finished = await visitPoint(point, setting)
+    rows.push(...finished)
     writeAtomically(
       join(setting.directory, 'frontier.json'),
       `${JSON.stringify({ schema: 'pagedbench/frontier@1', rows }, null, 2)}\n`,
     )
-    return found
+    return finished
   }
-  if (scenario.search !== null) await search(scenario, scenario.search, setting, visit)
+  if (scenario.search !== null) found = await search(scenario, scenario.search, setting, visit)
   else
     for (const point of sweepPoints(scenario)) {
       if (setting.interrupt.signal.aborted) break
       await visit(point)
     }
   await reportCommand([setting.directory], { format: 'html' })
-  process.stdout.write(renderFrontier(rows))
-  return setting.interrupt.signal.aborted ? exitCodeOf(null, setting.interrupt, setting.directory) : 0
+  process.stdout.write(printed(rows, setting))
+  const counted = scenario.search === null ? rows : rows.filter((row) => row.value === found)
+  const invalid = counted.some((row) => row.validity === 'INVALID')
+  return setting.interrupt.signal.aborted
+    ? exitCodeOf(null, setting.interrupt, setting.directory)
+    : invalid
+      ? INVALID_EXIT
+      : 0
+}
+
+/** stdout has the result only: a table, or what --json or --markdown asked for. */
+function printed(rows: readonly FrontierPoint[], { request, directory }: SweepSetting): string {
+  if (request.print === 'json') return renderFrontierJson(rows)
+  if (request.print === 'markdown') return renderFrontierMarkdown(basename(directory), rows)
+  const { color, ascii } = request
+  return renderFrontierTerminal(rows, { color, ascii, width: process.stdout.columns ?? 120 })
 }
 
 async function search(
   scenario: Scenario,
   range: Search,
   setting: SweepSetting,
-  visit: (point: LoadPoint) => Promise<FrontierRow[]>,
-): Promise<void> {
+  visit: (point: LoadPoint) => Promise<FrontierPoint[]>,
+): Promise<number | null> {
   const probes: Probe[] = []
   for (
     let value = nextProbe(range, probes);
@@ -82,36 +82,20 @@ async function search(
   }
   const { best, failing, unbounded } = searchResult(range, probes)
   const limit = unbounded ? 'and more was not tried' : `the next that failed: ${failing ?? 'none'}`
-  process.stdout.write(
+  // Beside the result on stdout, which may be JSON.
+  process.stderr.write(
     best === null
       ? `no ${range.variable} in the range meets the SLO\n`
       : `highest ${range.variable} that meets the SLO: ${best} (${limit})\n`,
   )
+  return best
 }
 
-async function visitPoint(point: LoadPoint, setting: SweepSetting): Promise<FrontierRow[]> {
+async function visitPoint(point: LoadPoint, setting: SweepSetting): Promise<FrontierPoint[]> {
   const folder = `${point.variable}-${point.value}`
   const directory = join(setting.directory, folder)
   const { data, summary } = finished(directory) ?? (await runPoint(point.scenario, { ...setting, directory }))
-  return summary.targets.map((target) => {
-    const block = data.blocks.find((entry) => entry.manifest.target === target.target)
-    const slo = judgeSlo(block?.records ?? [], point.scenario.slo)
-    const metrics = summary.blocks.find((entry) => entry.target === target.target)
-    return {
-      variable: point.variable,
-      value: point.value,
-      target: target.target,
-      outputTokensPerSecond: target.outputTokensPerSecond,
-      requestsPerSecond: metrics?.requestsPerSecond ?? null,
-      ttftP50Ms: target.ttftP50Ms,
-      itlP50Ms: target.itlP50Ms,
-      e2eP50Ms: target.e2eP50Ms,
-      meetsSlo: slo.meets,
-      slo: slo.lines,
-      validity: target.verdict.validity,
-      folder,
-    }
-  })
+  return frontierPoints({ variable: point.variable, value: point.value, folder }, data, summary)
 }
 
 /** A complete run of an earlier, interrupted sweep. */
@@ -119,24 +103,4 @@ function finished(directory: string): { data: RunData; summary: Summary } | null
   if (!existsSync(join(directory, 'manifest.json'))) return null
   const data = readRun(directory)
   return data.manifest.status === 'complete' ? { data, summary: summarize(data) } : null
-}
-
-function renderFrontier(rows: readonly FrontierRow[]): string {
-  const table = new Table({
-    head: ['load', 'target', 'output tok/s', 'TTFT p50 ms', 'ITL p50 ms', 'e2e p50 ms', 'SLO', 'validity'],
-    style: { head: [], border: [] },
-  })
-  const figure = (value: number | null) => (value === null ? '-' : value.toFixed(value >= 100 ? 0 : 1))
-  for (const row of rows)
-    table.push([
-      `${row.variable} ${row.value}`,
-      row.target,
-      figure(row.outputTokensPerSecond),
-      figure(row.ttftP50Ms),
-      figure(row.itlP50Ms),
-      figure(row.e2eP50Ms),
-      row.meetsSlo ? 'met' : 'missed',
-      row.validity,
-    ])
-  return `${table.toString()}\n`
 }

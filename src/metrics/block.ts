@@ -6,6 +6,7 @@ import type {
   TargetInfo,
   TelemetrySample,
 } from '../result/schema.js'
+import type { ServerScrape } from '../result/server-view.js'
 import type { StepTraceRecord } from '../result/trace.js'
 import type { Scenario } from '../scenario/types.js'
 import { toolColumns } from './compatibility.js'
@@ -16,6 +17,7 @@ import { engineTime } from './engine-time.js'
 import { goodputOf } from './goodput.js'
 import { type Latencies, latenciesOf, tokenGaps } from './latency.js'
 import { physicalLimit } from './limit.js'
+import { serverSplit } from './server-metrics.js'
 import { type Steadiness, steadinessOf } from './steady.js'
 import { promptTokens, throughputOf, tokensBetween } from './throughput.js'
 import { summarizeTtft } from './ttft-split.js'
@@ -26,9 +28,13 @@ export interface BlockInput {
   records: readonly RequestRecord[]
   steps: readonly StepTraceRecord[]
   telemetry: readonly TelemetrySample[]
+  /** Readings of an external server's /metrics. */
+  scrapes?: readonly ServerScrape[]
   scenario: Scenario
   target: TargetInfo
   ceilings: Environment['ceilings']
+  /** Whole requests/s that the target passes at all; null or absent: not measured. */
+  requestsCeiling?: number | null
 }
 
 /** Every derived number of one block, from its raw records. Latencies are those of successful measured requests; failures stand beside them as counts. */
@@ -41,6 +47,7 @@ export function measureBlock(input: BlockInput): { metrics: BlockMetrics; steady
   const telemetry = telemetryIn(input.telemetry, window)
   const windowTokens = tokensBetween(records, window.startNs, window.endNs)
   const { energyJoules, ...telemetryMeans } = telemetry
+  const throughput = throughputOf(records, window)
   const metrics: BlockMetrics = {
     block: input.block.index,
     target: target.name,
@@ -48,7 +55,7 @@ export function measureBlock(input: BlockInput): { metrics: BlockMetrics; steady
     outcomes: countOutcomes(measured),
     requestsOk: ok.length,
     requestsFailed: measured.filter((record) => isFailure(record)).length,
-    ...throughputOf(records, window),
+    ...throughput,
     outputTokens: total(ok, (record) => record.counted),
     promptTokens: total(ok, promptTokens),
     cachedTokens: ok.some((record) => record.cachedTokens !== null) ? total(ok, (r) => r.cachedTokens ?? 0) : null,
@@ -65,8 +72,14 @@ export function measureBlock(input: BlockInput): { metrics: BlockMetrics; steady
     ttftSplit: summarizeTtft(records, input.steps),
     otherTools: ok.length === 0 ? [] : toolColumns(records),
     engineTime: engineTime(input.steps, window),
+    shareOfRequestCeiling: shareOf(throughput.requestsPerSecond, input.requestsCeiling ?? null),
+    serverSplit: serverSplit(input.scrapes ?? [], records),
   }
   return { metrics, steady: steadinessOf(records, window, scenario.load.arrival) }
+}
+
+function shareOf(rate: number | null, ceiling: number | null): number | null {
+  return rate === null || ceiling === null || ceiling <= 0 ? null : rate / ceiling
 }
 
 function countOutcomes(records: readonly RequestRecord[]): Record<string, number> {

@@ -6,6 +6,8 @@ export interface WindowTelemetry {
   gpuUtilizationMean: number | null
   gpmDramMean: number | null
   gpmTensorMean: number | null
+  gpmSmMean: number | null
+  gpmOccupancyMean: number | null
   powerWattsMean: number | null
   hostCpuMean: number | null
   targetRssPeakBytes: number | null
@@ -25,6 +27,8 @@ export function telemetryIn(samples: readonly TelemetrySample[], window: Window)
     gpuUtilizationMean: mean((sample) => sample.gpuUtilizationPercent),
     gpmDramMean: mean((sample) => sample.gpmDramPercent),
     gpmTensorMean: mean((sample) => sample.gpmTensorPercent),
+    gpmSmMean: mean((sample) => sample.gpmSmPercent),
+    gpmOccupancyMean: mean((sample) => sample.gpmOccupancyPercent),
     powerWattsMean: mean((sample) => sample.powerWatts),
     hostCpuMean: mean((sample) => sample.hostCpuPercent),
     targetRssPeakBytes: rss.length === 0 ? null : rss.reduce((a, b) => Math.max(a, b)),

@@ -1,85 +1,123 @@
-/** Sum and count of a Prometheus histogram or summary, over all label sets. */
-export interface Accumulated {
-  sum: number
-  count: number
+import type { RequestRecord } from '../result/schema.js'
+import type { ServerCount, ServerPart, ServerPartName, ServerScrape, ServerSplit } from '../result/server-view.js'
+import { type Exposition, parseExposition } from './exposition.js'
+import { DIALECTS, type Dialect } from './server-dialects.js'
+
+/** Where the time went on a server that has no per-request trace, from its own counters; null when they were never asked for. */
+export function serverSplit(scrapes: readonly ServerScrape[], records: readonly RequestRecord[]): ServerSplit | null {
+  const [before, after] = (['before', 'after'] as const).map((when) => scrapes.find((one) => one.when === when))
+  if (before === undefined) return null
+  const nothing = (why: string): ServerSplit => ({ ...EMPTY, url: before.url, why })
+  if (before.text === null) return nothing(before.reason ?? 'it gave no text')
+  if (after === undefined) return nothing('it was not read again: the block did not end')
+  if (after.text === null) return nothing(`read again after the block: ${after.reason ?? 'it gave no text'}`)
+  const first = parseExposition(before.text)
+  const last = parseExposition(after.text)
+  const dialect = DIALECTS.find((one) => last.has(one.prefix))
+  if (dialect === undefined)
+    return nothing(`none of the names of ${DIALECTS.map((one) => one.server).join(', ')} is in it`)
+  return splitBetween(new Gains(first, last), dialect, before.url, records)
 }
 
-/** What a server's own histograms say between two scrapes, ms a request; null where it has no such metric. */
-export interface ServerSplit {
-  queueMs: number | null
-  prefillMs: number | null
-  ttftMs: number | null
-  /** Prompt tokens found in the prefix cache / looked up. */
-  prefixHitShare: number | null
+const EMPTY: Omit<ServerSplit, 'url'> = {
+  server: null,
+  parts: [],
+  clientTtftMs: null,
+  restMs: null,
+  prefixHitShare: null,
+  count: null,
+  cannotSay: [],
+  why: null,
 }
 
-/** Metric names by server: vLLM v1, our own engines, TGI, llama.cpp has none of these. */
-const NAMES = {
-  queue: ['vllm:request_queue_time_seconds', 'pagedbench:request_queue_time_seconds', 'tgi_request_queue_duration'],
-  prefill: ['vllm:request_prefill_time_seconds', 'pagedbench:request_prefill_time_seconds'],
-  ttft: ['vllm:time_to_first_token_seconds', 'pagedbench:time_to_first_token_seconds'],
-  hits: [
-    'vllm:prefix_cache_hits_total',
-    'pagedbench:prefix_cache_hits_total',
-    'vllm:prefix_cache_hits',
-    'pagedbench:prefix_cache_hits',
-  ],
-  queries: [
-    'vllm:prefix_cache_queries_total',
-    'pagedbench:prefix_cache_queries_total',
-    'vllm:prefix_cache_queries',
-    'pagedbench:prefix_cache_queries',
-  ],
-} as const
+/** What grew between two readings. */
+class Gains {
+  constructor(
+    private readonly first: Exposition,
+    private readonly last: Exposition,
+  ) {}
 
-/** Differences of two scrapes of /metrics: where TTFT went on servers that have no per-request trace. */
-export function serverSplit(before: string, after: string): ServerSplit {
-  const mean = (names: readonly string[]) => {
+  /** Null when the name is absent afterwards, or went back (the server restarted). A name that appears with its first request began at 0. */
+  of(name: string, labels?: Record<string, string>): number | null {
+    const last = this.last.total(name, labels)
+    if (last === null) return null
+    const gain = last - (this.first.total(name, labels) ?? 0)
+    return gain < 0 ? null : gain
+  }
+
+  firstOf(names: readonly string[]): number | null {
     for (const name of names) {
-      const [first, last] = [accumulated(before, name), accumulated(after, name)]
-      if (last !== null && last.count > (first?.count ?? 0)) {
-        return ((last.sum - (first?.sum ?? 0)) / (last.count - (first?.count ?? 0))) * 1000
-      }
+      const gain = this.of(name)
+      if (gain !== null) return gain
     }
     return null
   }
-  const gain = (names: readonly string[]) => {
-    for (const name of names) {
-      const last = total(after, name)
-      if (last !== null) return last - (total(before, name) ?? 0)
-    }
-    return null
-  }
-  const queries = gain(NAMES.queries)
-  const hits = gain(NAMES.hits)
+}
+
+function splitBetween(gains: Gains, dialect: Dialect, url: string, records: readonly RequestRecord[]): ServerSplit {
+  const sent = records.filter((record) => record.sentNs !== null)
+  const answered = sent.filter((record) => record.outcome === 'ok' && record.firstTokenNs !== null)
+  const parts = PART_ORDER.flatMap((part) => partOf(gains, dialect, part, answered.length) ?? [])
+  const ttfts = answered.map((record) => (record.firstTokenNs! - record.intendedNs) / 1e6)
+  const clientTtftMs = ttfts.length === 0 ? null : ttfts.reduce((sum, ms) => sum + ms, 0) / ttfts.length
+  const known = parts.filter(({ part }) => part === 'queue' || part === 'prefill')
+  const queries = dialect.cache === null ? null : gains.firstOf(dialect.cache.queries)
+  const hits = dialect.cache === null ? null : gains.firstOf(dialect.cache.hits)
   return {
-    queueMs: mean(NAMES.queue),
-    prefillMs: mean(NAMES.prefill),
-    ttftMs: mean(NAMES.ttft),
+    server: dialect.server,
+    url,
+    parts,
+    clientTtftMs,
+    restMs:
+      clientTtftMs === null || !known.some(({ part }) => part === 'prefill')
+        ? null
+        : clientTtftMs - known.reduce((sum, { meanMs }) => sum + meanMs, 0),
     prefixHitShare: hits === null || queries === null || queries <= 0 ? null : hits / queries,
+    count: countOf(gains, dialect, records),
+    cannotSay: dialect.cannotSay,
+    why: parts.length > 0 ? null : `${dialect.server} counted no request between the two readings, or was restarted`,
   }
 }
 
-function accumulated(text: string, name: string): Accumulated | null {
-  const sum = total(text, `${name}_sum`)
-  const count = total(text, `${name}_count`)
-  return sum === null || count === null ? null : { sum, count }
+const PART_ORDER: readonly ServerPartName[] = ['queue', 'prefill', 'inference', 'decode', 'ttft']
+
+function partOf(gains: Gains, dialect: Dialect, part: ServerPartName, requests: number): ServerPart | null {
+  const histogram = dialect.parts[part]
+  if (histogram !== undefined) {
+    const { name, labels } = histogram
+    const [sum, n] = [gains.of(`${name}_sum`, labels), gains.of(`${name}_count`, labels)]
+    const metric = labels === undefined ? name : `${name}{${Object.entries(labels).map(([k, v]) => `${k}="${v}"`)}}`
+    return sum === null || n === null || n === 0 ? null : { part, meanMs: (sum / n) * 1000, n, metric }
+  }
+  const counter = dialect.seconds?.[part]
+  const secs = counter === undefined ? null : gains.of(counter)
+  return secs === null || requests === 0
+    ? null
+    : { part, meanMs: (secs / requests) * 1000, n: requests, metric: counter! }
 }
 
-/** Sum of all samples of a metric in the text exposition format (Prometheus 0.0.4); null when it is absent. */
-function total(text: string, name: string): number | null {
-  let sum: number | null = null
-  for (const line of text.split('\n')) {
-    if (!line.startsWith(name)) continue
-    const next = line[name.length]
-    if (next !== '{' && next !== ' ') continue
-    const value = Number(
-      line
-        .slice(next === '{' ? line.lastIndexOf('}') + 1 : name.length)
-        .trim()
-        .split(/\s+/)[0],
-    )
-    if (Number.isFinite(value)) sum = (sum ?? 0) + value
+/** A request that ended well was surely counted; one that failed may have been. */
+function countOf(gains: Gains, dialect: Dialect, records: readonly RequestRecord[]): ServerCount | null {
+  if (dialect.count === null) return null
+  const { name, unit } = dialect.count
+  const server = gains.of(name)
+  if (server === null) return null
+  const sent = records.filter((record) => record.sentNs !== null)
+  const ok = sent.filter((record) => record.outcome === 'ok')
+  const sum = (of: readonly RequestRecord[], amount: (record: RequestRecord) => number) =>
+    of.reduce((total, record) => total + (unit === 'requests' ? 1 : amount(record)), 0)
+  const least = sum(ok, (record) => record.counted)
+  const most = sum(sent, (record) => (record.outcome === 'ok' ? record.counted : record.outputTokens))
+  // A server may count the token that ended an answer, which no frame brings: one a request.
+  const slack = unit === 'requests' ? 0 : sent.length
+  return {
+    metric: name,
+    unit,
+    server,
+    least,
+    most,
+    warmupRequests: sent.filter((record) => record.phase === 'warmup').length,
+    measuredRequests: sent.filter((record) => record.phase === 'measure').length,
+    verdict: server > most + slack ? 'other clients' : server < least - slack ? 'counts fewer' : 'agrees',
   }
-  return sum
 }

@@ -1,6 +1,6 @@
-import type { RequestRecord, TtftSplit, TtftSummary } from '../result/schema.js'
+import type { Distribution, RequestRecord, TtftPercentiles, TtftSplit, TtftSummary } from '../result/schema.js'
 import type { RequestTrace, StepTraceRecord } from '../result/trace.js'
-import { nearestRank } from './distribution.js'
+import { distributionOf } from './distribution.js'
 
 export const TTFT_PARTS = ['clientLagMs', 'sendMs', 'queueMs', 'prefillMs', 'flushMs'] as const
 
@@ -28,23 +28,47 @@ export function ttftSplits(
   return splits
 }
 
-/** Null without a request that both the client and the trace know. */
+/** Null without a request that both the client and the trace know. Percentiles keep their sample floors. */
 export function summarizeTtft(
   records: readonly RequestRecord[],
   trace: readonly StepTraceRecord[],
 ): TtftSummary | null {
-  const splits = [
-    ...ttftSplits(
-      records.filter((record) => record.phase === 'measure'),
-      trace,
-    ).values(),
-  ]
+  const measured = records.filter((record) => record.phase === 'measure')
+  const splits = [...ttftSplits(measured, trace).values()]
   if (splits.length === 0) return null
-  const part = (of: (values: number[]) => number) =>
-    Object.fromEntries(TTFT_PARTS.map((name) => [name, of(splits.map((split) => split[name]))])) as unknown as TtftSplit
-  return {
-    n: splits.length,
-    p50: part((values) => nearestRank(values, 50)!),
-    mean: part((values) => values.reduce((sum, value) => sum + value, 0) / values.length),
+  const rows = splits.map((split) => ({ ...split, totalMs: sumOf(split) }))
+  const parts = Object.fromEntries(
+    [...TTFT_PARTS, 'totalMs' as const].map((name) => [name, distributionOf(rows.map((row) => row[name]))]),
+  ) as Record<keyof TtftPercentiles, Distribution>
+  const each = <T>(pick: (distribution: Distribution) => T) =>
+    Object.fromEntries(Object.entries(parts).map(([name, distribution]) => [name, pick(distribution)]))
+  const { totalMs: _, ...mean } = each((one) => one.mean!) as unknown as Record<keyof TtftPercentiles, number>
+  const percentile = (name: 'p50' | 'p90' | 'p99') => each((one) => one[name]) as unknown as TtftPercentiles
+  return { n: splits.length, mean, p50: percentile('p50'), p90: percentile('p90'), p99: percentile('p99') }
+}
+
+/** A target's split: each figure the mean over its blocks; a percentile that a block lacks is the target's lack too. Null without a block that has one. */
+export function meanTtft(summaries: readonly (TtftSummary | null | undefined)[]): TtftSummary | null {
+  const known = summaries.filter((one) => one != null)
+  if (known.length === 0) return null
+  const over = <K extends string>(of: (summary: TtftSummary) => Record<K, number | null>) => {
+    const names = Object.keys(of(known[0]!)) as K[]
+    return Object.fromEntries(
+      names.map((name) => {
+        const values = known.map((summary) => of(summary)[name]).filter((value) => value !== null)
+        return [name, values.length < known.length ? null : values.reduce((sum, ms) => sum + ms, 0) / values.length]
+      }),
+    ) as Record<K, number | null>
   }
+  return {
+    n: known.reduce((least, summary) => Math.min(least, summary.n), Number.POSITIVE_INFINITY),
+    mean: over((summary) => summary.mean) as TtftSplit,
+    p50: over((summary) => summary.p50),
+    p90: over((summary) => summary.p90),
+    p99: over((summary) => summary.p99),
+  }
+}
+
+function sumOf(split: TtftSplit): number {
+  return TTFT_PARTS.reduce((sum, name) => sum + split[name], 0)
 }

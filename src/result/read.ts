@@ -14,6 +14,7 @@ import {
   type TelemetrySample,
   type WorkerHealth,
 } from './schema.js'
+import type { ServerScrape } from './server-view.js'
 import type { StepTraceRecord } from './trace.js'
 
 export interface BlockData {
@@ -22,6 +23,8 @@ export interface BlockData {
   steps: StepTraceRecord[]
   telemetry: TelemetrySample[]
   health: WorkerHealth[]
+  /** Readings of an external server's own /metrics; absent: none were stored. */
+  scrapes?: ServerScrape[]
 }
 
 /** A stored run, whole: what every derived number is computed from. */
@@ -125,6 +128,7 @@ function readBlock(directory: string, block: BlockManifest, damage: string[]): B
     steps: lines('steps.jsonl', isStepTrace),
     telemetry: lines('telemetry.jsonl', isTelemetrySample),
     health: readHealth(join(folder, 'client.json')),
+    scrapes: lines('server-metrics.jsonl', isServerScrape),
   }
 }
 
@@ -160,6 +164,12 @@ const isStepTrace = (value: unknown): value is StepTraceRecord =>
 
 const isTelemetrySample = (value: unknown): value is TelemetrySample =>
   isObject(value) && typeof value['tNs'] === 'number'
+
+const isServerScrape = (value: unknown): value is ServerScrape =>
+  isObject(value) &&
+  (value['when'] === 'before' || value['when'] === 'after') &&
+  typeof value['url'] === 'string' &&
+  (typeof value['text'] === 'string' || value['text'] === null)
 
 /** A small text file, or null when absent. Links are not followed: a result folder may come from someone else. */
 function readText(path: string): string | null {

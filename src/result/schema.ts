@@ -9,11 +9,14 @@
  *       steps.jsonl      the engine's step trace (built-in engines)
  *       telemetry.jsonl  TelemetrySample
  *       client.json      WorkerHealth of each load worker
+ *       server-metrics.jsonl   ServerScrape: an external server's own /metrics, before and after
  *     summary.json       Summary: every derived number
  *     report.html, report.md
  *
  * Times are CLOCK_MONOTONIC nanoseconds as numbers (process.hrtime; exact to 2 ns), the same clock in every process of the host.
  */
+import type { ServerSplit, StoredCeiling } from './server-view.js'
+
 export const RESULT_SCHEMA = 'pagedbench/run@1'
 
 /* ---- plan ----------------------------------------------------------------------------------------------------------- */
@@ -301,6 +304,8 @@ export interface RunManifest {
   calibration: Calibration | null
   /** How many repeats were made of at most how many, and why no more; absent unless the scenario has repeats.until. */
   repeats?: { done: number; atMost: number; why: string }
+  /** With --request-ceiling only. */
+  requestCeilings?: StoredCeiling[]
   notices: string[]
 }
 
@@ -391,6 +396,13 @@ export interface BlockMetrics {
   otherTools?: ToolColumn[]
   /** Null without an engine trace. */
   engineTime?: EngineTime | null
+  /** Of an external server's own /metrics; null: it was not asked. */
+  serverSplit?: ServerSplit | null
+  /** Requests/s over the target's request ceiling; null: the ceiling was not measured. */
+  shareOfRequestCeiling?: number | null
+  /** GPM, mean percent of the window: SMs with a warp in flight, and warps of those the SMs could hold. */
+  gpmSmMean?: number | null
+  gpmOccupancyMean?: number | null
 }
 
 /** The engine's own time per step of the window, microseconds, and the garbage-collection pauses of its thread. */
@@ -418,12 +430,18 @@ export interface TtftSplit {
   flushMs: number
 }
 
-/** Median and mean of each part over the measured successes that the engine's trace knows. */
+/** Mean and percentiles of each part over the measured successes that the engine's trace knows; of a target, the mean over its blocks. */
 export interface TtftSummary {
+  /** Requests; of a target, those of its smallest block: sample floors hold for each block. */
   n: number
-  p50: TtftSplit
   mean: TtftSplit
+  p50: TtftPercentiles
+  p90: TtftPercentiles
+  p99: TtftPercentiles
 }
+
+/** Null under the sample floor. Percentiles of the parts do not add up to that of the whole (totalMs: due time to first token). */
+export type TtftPercentiles = Record<keyof TtftSplit | 'totalMs', number | null>
 
 /** Mean, median and p99 as another tool prints them, ms. */
 export interface ToolStats {
@@ -516,6 +534,8 @@ export interface Summary {
     tpotP50Ms: number | null
     e2eP50Ms: number | null
     shareOfLimit: number | null
+    /** Absent in records of before. */
+    ttftSplit?: TtftSummary | null
     verdict: Verdict
   }[]
   comparisons: Comparison[]

@@ -1,5 +1,6 @@
 import { mean } from 'simple-statistics'
 import { measureBlock } from '../metrics/block.js'
+import { meanTtft } from '../metrics/ttft-split.js'
 import type { Scenario } from '../scenario/types.js'
 import { compareMetric } from '../statistics/compare.js'
 import { meanInterval } from '../statistics/interval.js'
@@ -63,9 +64,11 @@ function measure(run: RunData, data: BlockData): MeasuredBlock {
     records: data.records,
     steps: data.steps,
     telemetry: data.telemetry,
+    scrapes: data.scrapes ?? [],
     scenario,
     target,
     ceilings: manifest.environment.ceilings,
+    requestsCeiling: manifest.requestCeilings?.find((one) => one.target === target.name)?.requestsPerSecond ?? null,
   })
   const facts = blockFacts({
     data,
@@ -102,6 +105,7 @@ function targetSummary(target: TargetInfo, measured: readonly MeasuredBlock[]): 
     tpotP50Ms: over((block) => block.tpotMs.p50),
     e2eP50Ms: over((block) => block.e2eMs.p50),
     shareOfLimit: over((block) => block.shareOfLimit),
+    ttftSplit: meanTtft(measured.map((entry) => entry.metrics.ttftSplit)),
     verdict: combine(measured.flatMap((entry) => named(entry.verdict, entry.metrics).reasons)),
   }
 }

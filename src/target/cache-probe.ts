@@ -187,7 +187,7 @@ function probeScenario(scenario: Scenario, inputTokens: number, requests: number
       shapes: [{ weight: 1, input: fixed(inputTokens), output: fixed(1), prefix: null, conversation: null }],
     },
     load: {
-      arrival: { kind: 'closed', concurrency: 1, thinkMs: null },
+      arrival: { kind: 'closed', concurrency: 1, thinkMs: null, staggerMs: 0 },
       ...{ requests, warmupRequests: 0, requestsPerUnit: null, warmupPerUnit: null, maxSecs: null },
       stopWhenGrowing: false,
     },

@@ -55,7 +55,10 @@ const CASES: [string, ReportInput][] = [
   ['two engines on a CPU', fixture()],
   [
     'three targets on a GPU',
-    fixture({ gpu: true, targets: ['static', 'paged', 'external'], requests: 700, concurrency: 64 }),
+    fixture({
+      ...{ gpu: true, targets: ['static', 'paged', 'external'], serverMetrics: true },
+      ...{ requests: 700, concurrency: 64 },
+    }),
   ],
   [
     'one external target, one block, no step trace',
@@ -260,7 +263,15 @@ function poisoned(texts: readonly string[]): ReportInput {
     block.manifest.reason = text(8)
     for (const record of block.records) if (record.outcome !== 'ok') record.detail = text(record.index)
   }
-  for (const block of input.summary.blocks) block.target = rename.get(block.target)!
+  for (const block of input.summary.blocks) {
+    block.target = rename.get(block.target)!
+    const nothing = { parts: [], clientTtftMs: null, restMs: null, prefixHitShare: null, count: null, cannotSay: [] }
+    block.serverSplit = { ...nothing, server: null, url: text(11), why: text(12), cannotSay: [...texts] }
+  }
+  input.run.manifest.requestCeilings = texts.map((target) => ({
+    ...{ target, connections: 1, durationSecs: 1, requests: 1, requestsPerSecond: 1 },
+    ...{ latencyP50Ms: 1, latencyP99Ms: 1, failures: 0 },
+  }))
   for (const target of input.summary.targets) target.target = rename.get(target.target)!
   for (const row of [...input.summary.comparisons, ...input.summary.answers])
     Object.assign(row, { base: rename.get(row.base)!, head: rename.get(row.head)! })

@@ -98,12 +98,24 @@ describe('bench report', () => {
   test('gives a sweep one page over all its runs', async () => {
     await storeRun()
     const sweep = join(folder, '..')
-    const points = sweepPoints().map((point) => ({ ...point, folder: 'run' }))
+    // The first load's run is there and computed again; of the others the stored points are taken.
+    const points = sweepPoints().map((point) => (point.value === 1 ? { ...point, folder: 'run' } : point))
     writeFileSync(join(sweep, 'frontier.json'), JSON.stringify({ schema: 'pagedbench/frontier@1', rows: points }))
     await reportCommand(sweep)
     const page = readFileSync(join(sweep, 'report.html'), 'utf8')
     expect(/<h1>Highest output tokens\/s: static 140 at concurrency 64/.test(page)).toBe(true)
-    expect(page.includes('missed: ttft p50 is above 2000 ms')).toBe(true)
+    expect(page.includes('concurrency 64, static: ttft p50 is above 2000 ms')).toBe(true)
+    expect(page.includes('>18.6<')).toBe(false)
+    for (const [format, start] of [
+      ['table', /^Highest output tokens/],
+      ['markdown', /^<!-- pagedbench -->\n\n\*\*Highest/],
+      ['json', /^\{\n {2}"schema": "pagedbench\/frontier@1"/],
+    ] as const) {
+      printed = ''
+      await reportCommand(sweep, { format })
+      expect(printed).toMatch(start)
+    }
+    await expect(reportCommand(sweep, { format: 'junit' })).rejects.toMatchObject({ code: 'usage' })
     writeFileSync(
       join(sweep, 'frontier.json'),
       JSON.stringify({ schema: 'pagedbench/frontier@1', rows: [{ ...points[0], folder: '../..' }] }),

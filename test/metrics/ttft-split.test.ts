@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { serverSplit } from '../../src/metrics/server-metrics.js'
-import { summarizeTtft, ttftSplits } from '../../src/metrics/ttft-split.js'
+import { meanTtft, summarizeTtft, ttftSplits } from '../../src/metrics/ttft-split.js'
 import type { RequestTrace } from '../../src/result/trace.js'
 import { record } from './fixture.js'
 
@@ -28,7 +27,7 @@ describe('where TTFT goes', () => {
     const split = ttftSplits([sent], [span]).get(0)!
     expect(split).toEqual({ clientLagMs: 2, sendMs: 1, queueMs: 20, prefillMs: 74, flushMs: 5 })
     expect(Object.values(split).reduce((a, b) => a + b, 0)).toBe(102)
-    expect(summarizeTtft([sent], [span])).toMatchObject({ n: 1, p50: { queueMs: 20 } })
+    expect(summarizeTtft([sent], [span])).toMatchObject({ n: 1, mean: { queueMs: 20 }, p50: { queueMs: null } })
   })
 
   it('is unknown without a trace', () => {
@@ -36,18 +35,41 @@ describe('where TTFT goes', () => {
     expect(summarizeTtft([{ ...sent, outcome: 'reset' }], [span])).toBeNull()
   })
 
-  it('comes in aggregate from the histograms of other servers', () => {
-    const scrape = (count: number, queue: number, hits: number) =>
-      [
-        '# TYPE vllm:request_queue_time_seconds histogram',
-        `vllm:request_queue_time_seconds_bucket{le="0.3"} ${count}`,
-        `vllm:request_queue_time_seconds_sum{model_name="m",engine="0"} ${queue}`,
-        `vllm:request_queue_time_seconds_count{model_name="m",engine="0"} ${count}`,
-        `vllm:prefix_cache_queries_total{engine="0"} ${count * 100}`,
-        `vllm:prefix_cache_hits_total{engine="0"} ${hits}`,
-      ].join('\n')
-    const split = serverSplit(scrape(10, 1, 0), scrape(30, 2, 500))
-    expect(split).toEqual({ queueMs: expect.closeTo(50, 9), prefillMs: null, ttftMs: null, prefixHitShare: 0.25 })
-    expect(serverSplit('', '')).toEqual({ queueMs: null, prefillMs: null, ttftMs: null, prefixHitShare: null })
+  it('prints percentiles from their sample floors on, and the parts’ means add up to the whole', () => {
+    const many = (count: number) =>
+      Array.from({ length: count }, (_, index) => {
+        const one = record({ index, requestId: `r-${index}`, readMs: [100 + index, 300], intendedNs: 1e12 - 2e6 })
+        const at = (ms: number) => one.sentNs! + ms * 1e6
+        const stamps = { arrivalNs: at(1), scheduledNs: at(21 + index), firstTokenNs: at(95 + index) }
+        return { one, span: { ...span, clientId: `r-${index}`, ...stamps } }
+      })
+    const summary = (count: number) => {
+      const pairs = many(count)
+      return summarizeTtft(
+        pairs.map(({ one }) => one),
+        pairs.map(({ span }) => span),
+      )!
+    }
+    expect([summary(10).p50.queueMs, summary(11).p50.queueMs]).toEqual([null, 25])
+    expect([summary(63).p90.queueMs, summary(64).p90.queueMs]).toEqual([null, 20 + 57])
+    expect(summary(64).p99.totalMs).toBeNull()
+    const { mean, p50 } = summary(11)
+    expect(Object.values(mean).reduce((a, b) => a + b, 0)).toBeCloseTo(107, 6)
+    expect(p50.totalMs).toBeCloseTo(107, 6)
+  })
+
+  it('of a target is the mean over its blocks; what one block lacks, the target lacks', () => {
+    const part = (ms: number) => ({ clientLagMs: 0, sendMs: 0, queueMs: ms, prefillMs: 0, flushMs: 0 })
+    const block = (n: number, ms: number, p50: number | null) => {
+      const percentile = { ...part(0), queueMs: p50, totalMs: p50 }
+      return { n, mean: part(ms), p50: percentile, p90: percentile, p99: percentile }
+    }
+    expect(meanTtft([block(20, 10, 8), block(12, 30, 12), null])).toMatchObject({
+      n: 12,
+      mean: { queueMs: 20 },
+      p50: { queueMs: 10 },
+    })
+    expect(meanTtft([block(20, 10, 8), block(9, 30, null)])!.p50.queueMs).toBeNull()
+    expect(meanTtft([null, undefined])).toBeNull()
   })
 })

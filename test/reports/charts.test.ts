@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { allCharts } from '../../reports/charts/all.js'
 import { itlEcdf, ttftEcdf } from '../../reports/charts/ecdf.js'
-import { frontierCharts } from '../../reports/charts/frontier.js'
+import { frontierCharts, frontierFinding } from '../../reports/charts/frontier.js'
 import { requestPhases } from '../../reports/charts/phases.js'
 import { binSecs, receivedTokens, stepRate, stepShare } from '../../reports/charts/series.js'
 import { shownBlocks } from '../../reports/charts/shown.js'
@@ -13,7 +13,18 @@ const ids = (input: ReportInput) => allCharts(input).map((chart) => chart.id)
 
 describe('which charts a run has', () => {
   test('both engines: all of them', () => {
-    const all = ['throughput', 'latency', 'forest', 'ttft', 'itl', 'gantt', 'occupancy', 'timeline', 'lengths']
+    const all = [
+      'throughput',
+      'latency',
+      'forest',
+      'ttft',
+      'itl',
+      'ttft-parts',
+      'gantt',
+      'occupancy',
+      'timeline',
+      'lengths',
+    ]
     expect(ids(fixture())).toEqual(all)
     expect(ids(fixture({ blocksPerTarget: 1, targets: ['paged'] }))).toEqual(all.filter((id) => id !== 'forest'))
   })
@@ -66,11 +77,22 @@ test.each(allCharts(fixture({ gpu: true, targets: ['static', 'paged', 'external'
   },
 )
 
+test('labels of a sweep that would run into each other become one; targets label on their own side', () => {
+  const near = sweepPoints().map((point) =>
+    point.value > 16 ? { ...point, itlP50Ms: 60, outputTokensPerSecond: 200 } : point,
+  )
+  const { values } = frontierCharts(near)[0]!.spec['data'] as { values: { s: string; name: string; above: boolean }[] }
+  expect(values.filter((row) => row.s === 't1').map((row) => row.name)).toContain('32, 64')
+  expect(values.filter((row) => row.name === '')).toHaveLength(2)
+  expect(new Set(values.map((row) => `${row.s} ${row.above}`))).toEqual(new Set(['t0 false', 't1 true']))
+})
+
 test('the charts of a sweep: one point per run, hollow where an objective was missed', async () => {
   const charts = frontierCharts(sweepPoints())
   expect(charts.map((chart) => chart.id)).toEqual(['frontier', 'load'])
-  expect(charts[0]!.title).toMatch(
-    /^Highest output tokens\/s: static 140 at concurrency 64, paged 299 at concurrency 64$/,
+  expect(charts[0]!.title).toBe('What concurrency buys: the throughput of all streams against the speed of one')
+  expect(frontierFinding(sweepPoints())).toBe(
+    'Highest output tokens/s: static 140 at concurrency 64, paged 299 at concurrency 64',
   )
   expect(charts[0]!.table.rows).toHaveLength(14)
   for (const chart of charts) {

@@ -1,3 +1,6 @@
+import { toolColumns } from '../../src/metrics/compatibility.js'
+import { serverSplit } from '../../src/metrics/server-metrics.js'
+import { meanTtft, summarizeTtft } from '../../src/metrics/ttft-split.js'
 import type { BlockData, RunData } from '../../src/result/read.js'
 import type { BlockMetrics, Comparison, Distribution, Summary, Verdict } from '../../src/result/schema.js'
 
@@ -97,12 +100,17 @@ function measure(block: BlockData, run: RunData): BlockMetrics {
     gpuUtilizationMean: gpu ? 99 : null,
     gpmDramMean: gpu ? 71 : null,
     gpmTensorMean: gpu ? 12 : null,
+    gpmSmMean: gpu ? 94 : null,
+    gpmOccupancyMean: gpu ? 31 : null,
     powerWattsMean: gpu ? 560 : null,
     joulesPerOutputToken: gpu ? 0.26 : null,
     hostCpuMean: 93,
     targetRssPeakBytes: 9.2e8,
     shareOfLimit: rate === null || limit === null ? null : rate / limit,
     limitTokensPerSecond: limit,
+    ttftSplit: summarizeTtft(block.records, block.steps),
+    otherTools: ok.length === 0 ? [] : toolColumns(block.records),
+    serverSplit: serverSplit(block.scrapes ?? [], block.records),
     engineTime: steps.length === 0 ? null : engineTime(steps.length),
   }
 }
@@ -161,6 +169,7 @@ function summarizeTarget(target: string, blocks: readonly BlockMetrics[]): Targe
     tpotP50Ms: average((block) => block.tpotMs.p50),
     e2eP50Ms: average((block) => block.e2eMs.p50),
     shareOfLimit: average((block) => block.shareOfLimit),
+    ttftSplit: meanTtft(blocks.map((block) => block.ttftSplit)),
     verdict: rate === null ? INVALID : VALID,
   }
 }

@@ -1,6 +1,7 @@
 import type { FrontierPoint } from '../../src/result/frontier.js'
 import type { BlockData, RunData } from '../../src/result/read.js'
 import type { RequestRecord, Summary, TargetInfo, TelemetryInfo, TelemetrySample } from '../../src/result/schema.js'
+import type { ServerScrape } from '../../src/result/server-view.js'
 import { manifest, record } from '../result/builders.js'
 import { summarizeFixture } from './fixture-summary.js'
 import { CPU_SPEED, GPU_SPEED, type Lengths, type Simulation, simulate } from './simulate.js'
@@ -13,6 +14,8 @@ export interface FixtureOptions {
   gpu: boolean
   /** No engine step trace: what an external server gives. */
   steps: boolean
+  /** The external target shows vLLM's /metrics. */
+  serverMetrics: boolean
   failures: 'none' | 'some' | 'all'
   status: 'complete' | 'partial'
   seed: number
@@ -25,6 +28,7 @@ export const TYPICAL: FixtureOptions = {
   concurrency: 16,
   gpu: false,
   steps: true,
+  serverMetrics: false,
   failures: 'none',
   status: 'complete',
   seed: 1,
@@ -106,6 +110,7 @@ function makeBlock(
     records: partial ? records.slice(0, Math.ceil(records.length / 3)) : records,
     steps: options.steps && target !== 'external' ? simulation.steps : [],
     telemetry: telemetry(simulation, startNs, options.gpu, target),
+    scrapes: options.serverMetrics && target === 'external' ? scrapes(records) : [],
     health: [
       {
         worker: 0,
@@ -174,6 +179,27 @@ function toRecord(request: Simulation['requests'][number], options: FixtureOptio
     doneNs: lastNs + 1e5,
     readNs,
   }
+}
+
+/** vLLM's counters before and after: half of TTFT in the queue, a third of it prefill, and two requests of another client. */
+function scrapes(records: readonly RequestRecord[]): ServerScrape[] {
+  const ok = records.filter((entry) => entry.outcome === 'ok')
+  const ttftSecs = ok.reduce((sum, entry) => sum + (entry.firstTokenNs! - entry.intendedNs) / 1e9, 0)
+  const text = (share: number, count: number) =>
+    [
+      ['request_queue_time_seconds', ttftSecs / 2],
+      ['request_prefill_time_seconds', ttftSecs / 3],
+      ['time_to_first_token_seconds', ttftSecs * 0.95],
+    ]
+      .map(
+        ([name, sum]) =>
+          `vllm:${name}_sum{engine="0"} ${Number(sum) * share}\nvllm:${name}_count{engine="0"} ${count}\n`,
+      )
+      .join('')
+  const scrape = (when: ServerScrape['when'], body: string): ServerScrape => ({
+    ...{ when, url: 'http://127.0.0.1:8081/metrics', tNs: 1, tEndNs: 2, httpStatus: 200, text: body, reason: null },
+  })
+  return [scrape('before', text(0, 0)), scrape('after', text(1, records.length + 2))]
 }
 
 function telemetry(simulation: Simulation, startNs: number, gpu: boolean, target: string): TelemetrySample[] {

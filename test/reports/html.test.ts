@@ -39,12 +39,13 @@ describe('the page', () => {
     const how = { ttft: 'a', tpot: 'b', itl: 'c', throughput: 'd' }
     const rates = { outputTokensPerSecond: 77, requestsPerSecond: 1, how }
     const block = input.summary.blocks[0]!
-    block.ttftSplit = { n: 64, p50: split, mean: split }
+    const none = { clientLagMs: null, sendMs: null, queueMs: 39, prefillMs: null, flushMs: null, totalMs: null }
+    input.summary.targets[0]!.ttftSplit = { n: 64, mean: split, p50: none, p90: none, p99: none }
     block.otherTools = [{ tool: 'guidellm', ttftMs: stats, tpotMs: null, itlMs: stats, e2eMs: stats, ...rates }]
     const page = await renderHtml(input)
     expect(page).toContain('Where TTFT goes')
     expect(page).toContain('47.9')
-    expect(page).toContain('The client itself adds 0.21')
+    expect(page).toContain('The client adds 0.21')
     expect(page).toContain('guidellm')
     expect(page).toContain('124 / 3')
   })

@@ -13,7 +13,7 @@ describe('Markdown', () => {
       .split('\n')
       .filter((line) => line.startsWith('| '))
       .map((line) => line.match(/(?<!\\)\|/g)!.length)
-    expect(new Set(columns.slice(0, 11))).toEqual(new Set([4]))
+    expect(new Set(columns.slice(0, 12))).toEqual(new Set([4]))
   })
 
   test('folds the engine’s own time per step', () => {
