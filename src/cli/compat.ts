@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import Table from 'cli-table3'
 import { Failure } from '../failure.js'
 import { DEFINITIONS, toolColumns } from '../metrics/compatibility.js'
-import { type ForeignResult, readForeignResult } from '../metrics/foreign-result.js'
+import { type ForeignResult, readForeignResult } from '../metrics/foreign/result.js'
 import { readRun } from '../result/read.js'
 import type { ToolColumn, ToolStats } from '../result/schema.js'
 
@@ -57,5 +57,5 @@ function render(columns: readonly ToolColumn[], foreign: readonly ForeignResult[
 }
 
 function stats(value: ToolStats | null): string {
-  return value === null ? '-' : `${value.p50.toFixed(2)} / ${value.p99.toFixed(2)}`
+  return value === null ? '-' : `${value.p50.toFixed(2)} / ${value.p99?.toFixed(2) ?? '-'}`
 }

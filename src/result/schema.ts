@@ -383,11 +383,12 @@ export interface TtftSummary {
   mean: TtftSplit
 }
 
-/** Mean, median and p99 as another tool prints them, ms. */
+/** ms, as another tool prints them, by its own rule of interpolation; null: it did not print this one. p90: absent in older results. */
 export interface ToolStats {
   mean: number
   p50: number
-  p99: number
+  p90?: number | null
+  p99: number | null
 }
 
 export type Tool = 'vllm bench serve' | 'guidellm' | 'aiperf'
@@ -401,6 +402,8 @@ export interface ToolColumn {
   e2eMs: ToolStats | null
   outputTokensPerSecond: number | null
   requestsPerSecond: number | null
+  /** Prompt and output tokens; absent in older results. */
+  totalTokensPerSecond?: number | null
   how: { ttft: string; tpot: string; itl: string; throughput: string }
 }
 

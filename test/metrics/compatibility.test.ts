@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { toolColumns } from '../../src/metrics/compatibility.js'
-import { readForeignResult } from '../../src/metrics/foreign-result.js'
+import { readForeignResult } from '../../src/metrics/foreign/result.js'
 import { latenciesOf } from '../../src/metrics/latency.js'
 import { record } from './fixture.js'
 

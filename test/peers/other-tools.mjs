@@ -16,7 +16,7 @@ import { calibrate } from '../../dist/src/load/calibrate.js'
 import { runLoad } from '../../dist/src/load/generator.js'
 import { startNullServer } from '../../dist/src/load/null-process.js'
 import { toolColumns } from '../../dist/src/metrics/compatibility.js'
-import { readForeignResult } from '../../dist/src/metrics/foreign-result.js'
+import { readForeignResult } from '../../dist/src/metrics/foreign/result.js'
 import { parseScenario } from '../../dist/src/scenario/parse.js'
 import { makePlan } from '../../dist/src/scenario/plan.js'
 
