@@ -7,6 +7,7 @@ import { engineTimeSection } from './page/engine-time.js'
 import { figure, figurePair } from './page/figure.js'
 import { answersSection, comparisonSection, errorsSection, limitSection } from './page/findings.js'
 import { pageHeader } from './page/header.js'
+import { importedSection } from './page/imported.js'
 import { otherToolsSection, ttftSection } from './page/latency.js'
 import { definitionsSection, downloadsSection, environmentSection } from './page/reference.js'
 import { packRequests, type ReportData } from './page/requests.js'
@@ -59,7 +60,7 @@ function sections(input: ReportInput, charts: ReadonlyMap<string, RenderedChart>
   return html`
 ${section('comparison', 'Comparison', comparisonSection(input))}
 ${section('speed', 'Throughput and latency', one('throughput'), one('latency'), one('forest'))}
-${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), ttftSection(input), otherToolsSection(input))}
+${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), ttftSection(input), otherToolsSection(input), importedSection(input))}
 ${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'), engineTimeSection(input))}
 ${section('time', 'What happened when', one('timeline'))}
 ${section('load', 'The load', one('lengths'))}

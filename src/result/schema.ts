@@ -265,6 +265,28 @@ export interface RunManifest {
   /** What the client itself adds, measured before this run against a server with a known schedule; null: not measured. */
   calibration: Calibration | null
   notices: string[]
+  /** Results of other load generators that were set beside this run (bench import); absent: none. */
+  imported?: ImportedResult[]
+}
+
+/** A published result as its file tells it, by the tool's own definitions; what the file does not hold is null. */
+export interface ImportedResult {
+  /** Name without its folder, which of its results (0-based), and a hash of the whole file. */
+  file: string
+  index: number
+  sha256: string
+  tool: Tool
+  version: string | null
+  model: string | null
+  requestsOk: number | null
+  requestsFailed: number | null
+  concurrency: number | null
+  column: ToolColumn
+  /** Largest |ours / theirs - 1| over its figures, ours from the events in the file; null: it holds no events. */
+  largestDifference: number | null
+  /** Figures that are further from ours than the tool's rounding. */
+  disagreeing: string[]
+  notes: string[]
 }
 
 /** Observed minus programmed, ms. */
