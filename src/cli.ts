@@ -35,6 +35,11 @@ const run = program
   .helpGroup('Load:')
 run
   .option('-c, --concurrency <n>', 'closed loop with n requests in flight', positiveInteger)
+  .option(
+    '--stagger <ms>',
+    'the first n start over this long (default: 0.5 ms each, 25 at most; 0: at once)',
+    nonNegative,
+  )
   .option('-r, --rate <rps>', 'open loop at this many requests/s (alias --request-rate)', positiveNumber)
   .addOption(new Option('--request-rate <rps>', 'as --rate').argParser(positiveNumber).hideHelp())
   .addOption(new Option('--arrivals <process>', 'of the open loop').choices(['poisson', 'constant', 'gamma']))

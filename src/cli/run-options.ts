@@ -69,6 +69,7 @@ function count(text: string | undefined): number | string | undefined {
 function overridesOf(flags: Record<string, unknown>): ScenarioOverrides {
   const overrides: Partial<Record<keyof ScenarioOverrides, unknown>> = {
     concurrency: flags['concurrency'] as number,
+    staggerMs: flags['stagger'] as number,
     rate: (flags['rate'] ?? flags['requestRate']) as number,
     arrivals: flags['arrivals'] as ArrivalProcess,
     burstiness: flags['burstiness'] as number,

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
+import { Wire } from './wire.js'
 
 /**
  * Connections opened before t = 0, so that no handshake falls into a TTFT, handed to the HTTP pool one by one. Later connections (a server that
@@ -9,11 +10,14 @@ export class Connections {
   opened = 0
   readonly #idle: Socket[] = []
   readonly #fresh = new WeakSet<Socket>()
-  readonly #connect: buildConnector.connector
+  readonly #wires = new WeakMap<Socket, Wire>()
+  readonly #timeoutMs: number
+  readonly #isPlain: boolean
   readonly #target: buildConnector.Options
 
   constructor(origin: URL, connectSecs: number) {
-    this.#connect = buildConnector({ timeout: connectSecs * 1000 })
+    this.#timeoutMs = connectSecs * 1000
+    this.#isPlain = origin.protocol === 'http:'
     this.#target = {
       hostname: origin.hostname,
       host: origin.host,
@@ -29,7 +33,7 @@ export class Connections {
     const lane = async () => {
       while (left-- > 0 && failure === null) {
         await new Promise<void>((resolve) => {
-          this.#connect(this.#target, (error, socket) => {
+          this.#dial(this.#target, (error, socket) => {
             if (error !== null) failure = error
             else this.#keep(socket as Socket)
             resolve()
@@ -50,7 +54,7 @@ export class Connections {
       queueMicrotask(() => callback(null, socket))
       return
     }
-    this.#connect(options, (...result) => {
+    this.#dial(options, (...result) => {
       const [error, socket] = result
       if (error === null) {
         this.opened++
@@ -66,9 +70,27 @@ export class Connections {
     return this.#fresh.delete(socket)
   }
 
+  /** What stands between the socket and the HTTP library; none under TLS. */
+  wireOf(socket: Socket): Wire | null {
+    return this.#wires.get(socket) ?? null
+  }
+
   close(): void {
     for (const socket of this.#idle) socket.destroy()
     this.#idle.length = 0
+  }
+
+  #dial(options: buildConnector.Options, callback: buildConnector.Callback): void {
+    const wire = this.#isPlain ? new Wire() : null
+    const connect = buildConnector({ timeout: this.#timeoutMs, ...(wire === null ? {} : { onread: wire.onread }) })
+    connect(options, (...result) => {
+      const [error, socket] = result
+      if (error === null && wire !== null) {
+        wire.attach(socket as Socket)
+        this.#wires.set(socket as Socket, wire)
+      }
+      callback(...result)
+    })
   }
 
   #keep(socket: Socket): void {

@@ -4,8 +4,8 @@ import { CLOCK, COUNTER, type WorkerSetup } from './messages.js'
 import type { Sender } from './sender.js'
 
 /**
- * Decides when each session of the plan is sent: by free slots (closed loop; all workers take from one counter, so the plan's order holds) or by its
- * due time (open loop; session n belongs to worker n mod workers). Rows it never sends are left to the main thread to account for.
+ * Decides when each session of the plan is sent: by free slots (closed loop; slot n opens with session n, at its due time; from then on all workers
+ * take from one counter, so the plan's order holds) or by its due time (open loop; session n belongs to worker n mod workers). Rows it never sends are left to the main thread to account for.
  */
 export class Dealer {
   readonly #counters: Int32Array
@@ -32,13 +32,7 @@ export class Dealer {
       const { arrival } = this.setup
       this.#running = 1
       if (arrival.kind === 'open') this.#runOpen(startNs, arrival.cap)
-      else {
-        for (let slot = 0; slot < arrival.slots; slot++) {
-          this.#running++
-          this.#wait(startNs, () => this.#takeNext(startNs))
-        }
-        this.#leave()
-      }
+      else this.#runClosed(startNs, arrival.slots)
     })
   }
 
@@ -53,7 +47,10 @@ export class Dealer {
 
   /** A slot fell free at `freeNs`. */
   #takeNext(freeNs: number): void {
-    const session = Atomics.add(this.#counters, COUNTER.nextSession, 1)
+    this.#take(Atomics.add(this.#counters, COUNTER.nextSession, 1), freeNs)
+  }
+
+  #take(session: number, freeNs: number): void {
     const first = session < this.#sessions ? this.setup.sessions[session]! : null
     if (this.#stopped || first === null || this.#isOver(first, freeNs)) {
       this.#leave()
@@ -62,6 +59,25 @@ export class Dealer {
     this.#think(first, freeNs, (dueNs) =>
       this.#runTurns(first, this.setup.sessions[session + 1]!, dueNs, (endNs) => this.#takeNext(endNs)),
     )
+  }
+
+  /** Opens this worker's slots, each with the session of its number. */
+  #runClosed(startNs: number, slots: number): void {
+    const { worker, workers, sessions, rows } = this.setup
+    const session = (slot: number) => worker + slot * workers
+    const isLast = (slot: number) => slot >= slots || session(slot) >= this.#sessions
+    const openNs = (slot: number) => startNs + (rows[sessions[session(slot)]!]!.dueNs ?? 0)
+    const clock = new ArrivalClock(
+      (slot) => (isLast(slot) ? null : openNs(slot)),
+      (slot) => {
+        this.#running++
+        this.#take(session(slot), openNs(slot))
+        if (isLast(slot + 1)) this.#leaveClock(clock)
+      },
+    )
+    this.#waits.add(clock)
+    if (isLast(0)) this.#leaveClock(clock)
+    else clock.start()
   }
 
   #runOpen(startNs: number, cap: number): void {

@@ -3,6 +3,8 @@ import { BadFrame, type Frame, readFrame, type Usage } from './frame.js'
 import { FrameTemplate } from './frame-template.js'
 
 const MAX_TEMPLATES = 4
+const DATA = Buffer.from('data: ')
+const LF = 10
 
 /** What a stream's owner is told, in order of arrival. Thrown BadFrame ends the stream. */
 export interface FrameSink {
@@ -41,7 +43,8 @@ export class FrameReader {
   read(data: Uint8Array, eventName: string | null, state: StreamState, sink: FrameSink): void {
     if (this.#fast && eventName === null) {
       for (const template of this.#templates) {
-        if (!template.match(data) || !isUtf8(data)) continue
+        if (template.match(data, 0, data.length) !== data.length) continue
+        if (!template.isAscii && !isUtf8(data)) continue
         if (state.verify && !this.#agrees(template, data, state)) break
         this.#emitFast(template, data, state, sink)
         return
@@ -53,6 +56,30 @@ export class FrameReader {
       if (template !== null) this.#templates.push(template)
     }
     this.#emit(frame, state, sink)
+  }
+
+  /**
+   * Whole events of one line, `data: {...}` and a blank line, from `start` on, as long as the templates know them and the stream is not read both ways.
+   * Gives the index after the last one taken. Throws BadFrame.
+   */
+  readKnown(bytes: Buffer, start: number, end: number, state: StreamState, sink: FrameSink): number {
+    if (!this.#fast || state.verify) return start
+    let at = start
+    for (let next = at; next !== -1; next = this.#knownEvent(bytes, at, end, state, sink)) at = next
+    return at
+  }
+
+  /** The index after the event at `start`; -1: unknown. */
+  #knownEvent(bytes: Buffer, start: number, end: number, state: StreamState, sink: FrameSink): number {
+    for (let index = 0; index < DATA.length; index++) if (bytes[start + index] !== DATA[index]) return -1
+    for (const template of this.#templates) {
+      const stop = template.match(bytes, start + DATA.length, end)
+      if (stop === -1 || stop + 2 > end || bytes[stop] !== LF || bytes[stop + 1] !== LF) continue
+      if (!template.isAscii && !isUtf8(bytes.subarray(start, stop))) continue
+      this.#emitFast(template, bytes, state, sink)
+      return stop + 2
+    }
+    return -1
   }
 
   #emitFast(template: FrameTemplate, data: Uint8Array, state: StreamState, sink: FrameSink): void {

@@ -27,6 +27,8 @@ export class FrameTemplate {
   idsEnd = -1
   idCount = 0
   completionTokens: number | null = null
+  /** All of its strings are ASCII; false: they may not even be UTF-8. */
+  isAscii = true
 
   private constructor(
     readonly textKind: 'output' | 'reasoning',
@@ -40,46 +42,72 @@ export class FrameTemplate {
     const ops = compile(data)
     if (ops === null || ops.filter((op) => op === TEXT).length !== 1) return null
     const template = new FrameTemplate(frame.textKind, Uint16Array.from(ops))
-    return template.match(data) ? template : null
+    return template.match(data, 0, data.length) === data.length ? template : null
   }
 
-  match(data: Uint8Array): boolean {
+  /** The index after the object that stands at `start`, when it has this shape and ends by `end`; else -1. Bytes beyond `end` are looked at, not believed. */
+  match(data: Uint8Array, start: number, end: number): number {
     const ops = this.ops
-    const length = data.length
-    let at = 0
+    const count = ops.length
+    let at = start
     this.idCount = 0
     this.completionTokens = null
-    for (let index = 0; index < ops.length; index++) {
+    this.isAscii = true
+    for (let index = 0; index < count; index++) {
       const op = ops[index]!
       if (op < 256) {
-        if (data[at++] !== op) return false
-        continue
-      }
-      const start = at
-      if (op === STRING || op === TEXT) {
-        at = stringEnd(data, at)
-        if (op === TEXT) {
-          if (at === start) return false
-          this.textStart = start
-          this.textEnd = at
-        }
-      } else if (op === IDS) {
-        while (at < length && isIdsByte(data[at]!)) if (data[at++] === 44) this.idCount++
-        if (at > start) this.idCount++
-        this.idsStart = start
-        this.idsEnd = at
-      } else if (op === COMPLETION_TOKENS) {
-        let value = 0
-        while (at < length && isDigit(data[at]!)) value = value * 10 + data[at++]! - 48
-        if (at === start) return false
-        this.completionTokens = value
+        if (data[at++] !== op) return -1
       } else {
-        while (at < length && isNumberByte(data[at]!)) at++
-        if (at === start) return false
+        at = this.#fill(op, data, at, end)
+        if (at === -1) return -1
       }
-      if (at > length) return false
     }
-    return at === length
+    return at <= end ? at : -1
+  }
+
+  /** What may stand in one hole; -1: not this. */
+  #fill(op: number, data: Uint8Array, start: number, end: number): number {
+    let at = start
+    if (op === STRING || op === TEXT) {
+      at = this.#stringEnd(data, start, end)
+      if (op === TEXT) {
+        if (at === start) return -1
+        this.textStart = start
+        this.textEnd = at
+      }
+      return at
+    }
+    if (op === IDS) {
+      while (at < end && isIdsByte(data[at]!)) if (data[at++] === 44) this.idCount++
+      if (at > start) this.idCount++
+      this.idsStart = start
+      this.idsEnd = at
+      return at
+    }
+    if (op === COMPLETION_TOKENS) {
+      let value = 0
+      while (at < end && isDigit(data[at]!)) value = value * 10 + data[at++]! - 48
+      this.completionTokens = value
+    } else while (at < end && isNumberByte(data[at]!)) at++
+    return at === start ? -1 : at
+  }
+
+  /** As stringEnd, and notes bytes that are not ASCII. */
+  #stringEnd(data: Uint8Array, start: number, end: number): number {
+    let bits = 0
+    let at = start
+    while (at < end) {
+      const byte = data[at]!
+      if (byte === QUOTE) {
+        if (bits > 127) this.isAscii = false
+        return at
+      }
+      if (byte < 32) return -1
+      bits |= byte
+      if (byte === BACKSLASH) bits |= data[at + 1]!
+      at += byte === BACKSLASH ? 2 : 1
+    }
+    return -1
   }
 }
 

@@ -56,7 +56,7 @@ export type FromWorker =
   | { type: 'dropped'; index: number; intendedNs: number }
   | { type: 'done'; health: WorkerHealth }
 
-/** Int32 counters shared by all workers. `nextSession` deals sessions in closed loop. */
+/** Int32 counters shared by all workers. `nextSession` deals sessions in closed loop, from the first that no slot opens with. */
 export const COUNTER = {
   nextSession: 0,
   sent: 1,

@@ -1,6 +1,7 @@
 import { createServer, type Socket } from 'node:net'
 import { nowNs } from '../clock.js'
 import { DueQueue } from './due-queue.js'
+import { MODELS, NON_STREAMED, NullFrames, STREAM_HEAD } from './null-frames.js'
 
 /**
  * A server that does nothing on time: an OpenAI stream with a programmed TTFT, inter-token latency and tokens per frame, in a process of its own.
@@ -8,57 +9,65 @@ import { DueQueue } from './due-queue.js'
  */
 export interface NullSchedule {
   ttftMs: number
-  /** Between frames times tokensPerFrame: a frame of k tokens comes every k x itlMs. 0: one frame a turn of the loop, as fast as the socket takes them. */
+  /** Between frames times tokensPerFrame: a frame of k tokens comes every k x itlMs. 0: a flood, as fast as the sockets take it. */
   itlMs: number
   tokensPerFrame: number
+  /** In a flood: frames of one stream in one socket write, as from a server whose send queue is behind. Default 1. */
+  framesPerWrite?: number
 }
 
 /** What the server did for one request, on the monotonic clock. */
 export interface NullTrace {
   requestId: string
   receivedNs: number
+  /** One entry a frame, taken just before its write. */
   wroteNs: number[]
 }
 
 interface Stream {
   socket: Socket
   trace: NullTrace
-  chat: boolean
+  frames: NullFrames
   tokens: number
   sent: number
   dueNs: number
 }
 
-const HEAD =
-  'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n'
-const MODELS = JSON.stringify({
-  object: 'list',
-  data: [{ id: 'null', object: 'model', created: 1, owned_by: 'pagedbench', max_model_len: 1_000_000 }],
-})
+/** A server that is late writes what is due in one go, up to this many frames. */
+const MAX_LATE_FRAMES = 64
 
 /** Listens on a free port of the loopback; `onTrace` gets each request's trace when its stream has been written. */
 export function serveNull(
   schedule: NullSchedule,
   onTrace: (trace: NullTrace) => void,
 ): Promise<{ url: string; close(): void }> {
+  const frameNs = schedule.itlMs * 1e6 * schedule.tokensPerFrame
   const queue = new DueQueue<Stream>((stream) => step(stream))
+  const framesDue = (stream: Stream, atNs: number) =>
+    frameNs === 0
+      ? (schedule.framesPerWrite ?? 1)
+      : Math.min(MAX_LATE_FRAMES, 1 + Math.max(0, Math.floor((atNs - stream.dueNs) / frameNs)))
   const step = (stream: Stream) => {
-    if (stream.socket.destroyed) return
-    const left = stream.tokens - stream.sent
-    const tokens = Math.min(schedule.tokensPerFrame, left)
-    stream.trace.wroteNs.push(nowNs())
-    stream.sent += tokens
-    const last = stream.sent >= stream.tokens
-    const frame = chunk(tokenFrame(stream, tokens))
-    if (!last) {
-      stream.socket.write(frame)
-      stream.dueNs += schedule.itlMs * 1e6 * schedule.tokensPerFrame
-      if (stream.socket.writableNeedDrain) stream.socket.once('drain', () => queue.add(stream.dueNs, stream))
-      else queue.add(schedule.itlMs === 0 ? nowNs() : stream.dueNs, stream)
+    const { socket, trace, tokens } = stream
+    if (socket.destroyed) return
+    const atNs = nowNs()
+    const left = tokens - stream.sent
+    const frames = framesDue(stream, atNs)
+    if (frames * schedule.tokensPerFrame >= left) {
+      for (let token = 0; token < left; token += schedule.tokensPerFrame) trace.wroteNs.push(atNs)
+      socket.write(stream.frames.end(tokens, left))
+      onTrace(trace)
       return
     }
-    stream.socket.write(frame + chunk(finishFrame(stream)) + chunk('data: [DONE]\n\n') + '0\r\n\r\n')
-    onTrace(stream.trace)
+    for (let frame = 0; frame < frames; frame++) trace.wroteNs.push(atNs)
+    stream.sent += frames * schedule.tokensPerFrame
+    stream.dueNs = frameNs === 0 ? atNs : stream.dueNs + frames * frameNs
+    if (socket.write(stream.frames.whole(frames))) queue.add(stream.dueNs, stream)
+    else socket.once('drain', () => queue.add(stream.dueNs, stream))
+  }
+  const shapes = {
+    chat: new NullFrames(true, schedule.tokensPerFrame),
+    completions: new NullFrames(false, schedule.tokensPerFrame),
   }
   const sockets = new Set<Socket>()
   const server = createServer({ noDelay: true }, (socket) => {
@@ -67,20 +76,14 @@ export function serveNull(
     readRequests(socket, (request) => {
       const receivedNs = nowNs()
       if (!request.streaming) {
-        socket.write(json(request.path.endsWith('/models') ? MODELS : NON_STREAMED))
+        socket.write(request.path.endsWith('/models') ? MODELS : NON_STREAMED)
         return
       }
-      socket.write(HEAD)
+      socket.write(STREAM_HEAD)
       const dueNs = receivedNs + schedule.ttftMs * 1e6
       const trace = { requestId: request.id, receivedNs, wroteNs: [] }
-      queue.add(dueNs, {
-        socket,
-        trace,
-        chat: request.path.includes('chat'),
-        tokens: request.maxTokens,
-        sent: 0,
-        dueNs,
-      })
+      const frames = request.path.includes('chat') ? shapes.chat : shapes.completions
+      queue.add(dueNs, { socket, trace, frames, tokens: request.maxTokens, sent: 0, dueNs })
     })
   })
   return new Promise((resolve) => {
@@ -94,46 +97,6 @@ export function serveNull(
       resolve({ url: `http://127.0.0.1:${port}/v1`, close })
     })
   })
-}
-
-function tokenFrame(stream: Stream, tokens: number): string {
-  const text = ' tok'.repeat(tokens)
-  const choice = stream.chat
-    ? `{"index":0,"delta":{"content":"${text}"},"finish_reason":null}`
-    : `{"index":0,"text":"${text}","logprobs":null,"finish_reason":null}`
-  return `data: {${frameHead(stream)},"choices":[${choice}]}\n\n`
-}
-
-function finishFrame(stream: Stream): string {
-  const choice = stream.chat
-    ? '{"index":0,"delta":{},"finish_reason":"length"}'
-    : '{"index":0,"text":"","logprobs":null,"finish_reason":"length"}'
-  const usage = `{"prompt_tokens":1,"completion_tokens":${stream.tokens},"total_tokens":${stream.tokens + 1}}`
-  const head = frameHead(stream)
-  return `data: {${head},"choices":[${choice}]}\n\ndata: {${head},"choices":[],"usage":${usage}}\n\n`
-}
-
-function frameHead(stream: Stream): string {
-  const object = stream.chat ? 'chat.completion.chunk' : 'text_completion'
-  return `"id":"null-0","object":"${object}","created":1,"model":"null"`
-}
-
-const NON_STREAMED = JSON.stringify({
-  id: 'null-0',
-  object: 'text_completion',
-  created: 1,
-  model: 'null',
-  choices: [{ index: 0, text: ' tok', logprobs: null, finish_reason: 'length' }],
-  usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 },
-})
-
-/** HTTP/1.1 chunk of ASCII text. */
-function chunk(text: string): string {
-  return `${text.length.toString(16)}\r\n${text}\r\n`
-}
-
-function json(body: string): string {
-  return `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 }
 
 interface NullRequest {

@@ -9,6 +9,7 @@ import { bodyText, errorOutcome, responseOutcome } from './outcome.js'
 import { EventScanner } from './sse.js'
 import { impossibleUsage, type StreamCounts, settleCounts } from './token-counts.js'
 import type { TokenLog } from './token-log.js'
+import type { BodySink, Wire } from './wire.js'
 
 const MAX_ERROR_BODY = 16 * 1024
 /** An end the harness decided on; it is never reported as the socket error it causes. */
@@ -29,7 +30,7 @@ export interface RequestContext {
 }
 
 /** One request in flight: undici's handler, the stream's sink, and its record. Never retried, never redirected. */
-export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
+export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink, BodySink {
   dequeuedNs: number | null = null
   sentNs: number | null = null
   bodySentNs: number | null = null
@@ -37,6 +38,7 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
   outcome: Outcome | null = null
   readonly #state: StreamState
   readonly #scanner: EventScanner
+  #wire: Wire | null = null
   #controller: Dispatcher.DispatchController | null = null
   #written = false
   #detail: string | null = null
@@ -72,7 +74,10 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     verify: boolean,
   ) {
     this.#state = { usageTokens: 0, verify }
-    this.#scanner = new EventScanner((data, eventName) => context.reader.read(data, eventName, this.#state, this))
+    this.#scanner = new EventScanner(
+      (data, eventName) => context.reader.read(data, eventName, this.#state, this),
+      (bytes, start, end) => context.reader.readKnown(bytes, start, end, this.#state, this),
+    )
   }
 
   /**
@@ -87,6 +92,13 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     }
     this.sentNs ??= nowNs()
     this.context.onStart(this)
+  }
+
+  /** The socket that the head is written to. */
+  onSocket(isFresh: boolean, wire: Wire | null): void {
+    this.freshSocket = isFresh
+    this.#wire = wire
+    wire?.begin(this)
   }
 
   /** The body left for the socket. */
@@ -108,20 +120,27 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
     if (this.#refused === 'content-type')
       this.#detail = oneLine(`content-type ${type || 'absent'} ${headers['content-encoding'] ?? ''}`)
     if (this.#refused === 'http-redirect') this.#detail = oneLine(`to ${headers['location'] ?? 'nowhere'}`)
+    if (this.#refused === null && headers['transfer-encoding'] === 'chunked') this.#wire?.takeBody()
+    else this.#wire?.leaveBody()
   }
 
+  /** What the HTTP library hands over: bodies under TLS, of known length, of error answers. */
   onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#refused === null) this.onBody(chunk, 0, chunk.length, this.context.readClockNs())
+    else if (this.outcome === null) this.#onErrorBody(this.#refused, chunk)
+  }
+
+  onBrokenBody(): void {
+    this.end('bad-frame', 'not HTTP: a chunk does not end where its size says')
+  }
+
+  onBody(bytes: Buffer, start: number, end: number, readNs: number): void {
     if (this.outcome !== null) return
-    this.#readNs = this.context.readClockNs()
-    this.#firstByteNs ??= this.#readNs
-    this.#bytes += chunk.length
-    if (this.#refused !== null) {
-      if (this.#bytes > MAX_ERROR_BODY) this.end(this.#refused, this.#errorDetail())
-      else this.#errorBody.push(chunk)
-      return
-    }
+    this.#readNs = readNs
+    this.#firstByteNs ??= readNs
+    this.#bytes += end - start
     try {
-      if (!this.#scanner.push(chunk)) this.end('bad-frame', 'a line of more than 1 MiB')
+      if (!this.#scanner.push(bytes, start, end)) this.end('bad-frame', 'a line of more than 1 MiB')
     } catch (error) {
       if (!(error instanceof BadFrame)) throw error
       this.end('bad-frame', error.message)
@@ -257,6 +276,13 @@ export class ActiveRequest implements Dispatcher.DispatchHandler, FrameSink {
       tokenIds: this.context.keepOutput && this.#ids.length > 0 ? this.#ids : null,
       text: this.context.keepOutput ? this.#text.join('') : null,
     }
+  }
+
+  #onErrorBody(refused: Outcome, chunk: Buffer): void {
+    this.#firstByteNs ??= this.context.readClockNs()
+    this.#bytes += chunk.length
+    if (this.#bytes > MAX_ERROR_BODY) this.end(refused, this.#errorDetail())
+    else this.#errorBody.push(chunk)
   }
 
   #endComplete(): void {

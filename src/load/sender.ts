@@ -128,7 +128,7 @@ export class Sender {
 
   readonly #onHead = (message: unknown) => {
     const { socket } = message as { socket: Socket }
-    if (this.#writing !== null) this.#writing.freshSocket = this.connections.takeFresh(socket)
+    this.#writing?.onSocket(this.connections.takeFresh(socket), this.connections.wireOf(socket))
   }
   readonly #onBody = () => {
     this.#writing?.onWritten()

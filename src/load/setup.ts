@@ -13,7 +13,11 @@ const MAX_OPENED = 1024
 export function buildSetups(options: LoadOptions, workers: number, salt: string): WorkerSetup[] {
   const { plan, scenario, target } = options
   const { arrival } = scenario.load
+  const sessions = sessionStarts(plan.rows)
   const { bodies, bodyOffsets } = serialiseBodies(options, salt)
+  const counters = new Int32Array(new SharedArrayBuffer(COUNTER.size * Int32Array.BYTES_PER_ELEMENT))
+  // Slots open with a session each; the counter deals the rest.
+  if (arrival.kind === 'closed') counters[COUNTER.nextSession] = Math.min(arrival.concurrency, sessions.length - 1)
   const base = new URL(target.baseUrl)
   const shared = {
     workers,
@@ -24,12 +28,12 @@ export function buildSetups(options: LoadOptions, workers: number, salt: string)
     bodies,
     bodyOffsets,
     rows: plan.rows.map(workerRow(plan.measureOffsetNs, scenario.workload.enforce !== 'none')),
-    sessions: sessionStarts(plan.rows),
+    sessions,
     timeouts: scenario.timeouts,
     maxMeasureNs: scenario.load.maxSecs === null ? null : scenario.load.maxSecs * 1e9,
     keepOutput: options.keepOutput ?? false,
     verifyRequests: VERIFY_REQUESTS,
-    counters: new SharedArrayBuffer(COUNTER.size * Int32Array.BYTES_PER_ELEMENT),
+    counters: counters.buffer as SharedArrayBuffer,
     clock: new SharedArrayBuffer(CLOCK.size * BigInt64Array.BYTES_PER_ELEMENT),
   }
   const limit = arrival.kind === 'closed' ? arrival.concurrency : arrival.cap

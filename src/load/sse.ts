@@ -1,7 +1,7 @@
 /**
  * Server-sent events from bytes, by the rules of https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream:
  * lines end with LF, CRLF or CR; a blank line ends an event; `data:` with or without one space; comments, other fields and a BOM are passed over.
- * A chunk may end anywhere. No strings are made: an event's data is a view of the chunk where it lies in one chunk on one line.
+ * A chunk may end anywhere. No strings are made: an event's data is a view of the chunk where it lies in one chunk on one line, valid during the call.
  */
 const LF = 10
 const CR = 13
@@ -12,6 +12,7 @@ export const MAX_LINE_BYTES = 1024 * 1024
 
 export class EventScanner {
   readonly #onData: (data: Uint8Array, eventName: string | null) => void
+  readonly #readKnown: (bytes: Buffer, start: number, end: number) => number
   /** Bytes of an unfinished line. */
   #carry: Buffer | null = null
   #data: Uint8Array | null = null
@@ -19,12 +20,26 @@ export class EventScanner {
   #atStart = true
   #skipLf = false
 
-  constructor(onData: (data: Uint8Array, eventName: string | null) => void) {
+  /** `readKnown` may take whole events from the front of the bytes, where it knows them at sight; it gives the index after the last it took. */
+  constructor(
+    onData: (data: Uint8Array, eventName: string | null) => void,
+    readKnown: (bytes: Buffer, start: number, end: number) => number = (_, start) => start,
+  ) {
     this.#onData = onData
+    this.#readKnown = readKnown
   }
 
-  /** Takes the next bytes of the body. False: a line is longer than MAX_LINE_BYTES, the stream is to be given up. */
-  push(chunk: Buffer): boolean {
+  /**
+   * Takes the next bytes of the body, chunk[start, end); they need not outlive the call. False: a line is longer than MAX_LINE_BYTES, the stream is to
+   * be given up.
+   */
+  push(chunk: Buffer, start = 0, end = chunk.length): boolean {
+    const isBetweenEvents = this.#data === null && this.#eventName === null && this.#carry === null
+    const from = isBetweenEvents && !this.#atStart && !this.#skipLf ? this.#readKnown(chunk, start, end) : start
+    return from === end || this.#push(chunk.subarray(from, end))
+  }
+
+  #push(chunk: Buffer): boolean {
     let buffer = chunk
     if (this.#carry !== null) {
       buffer = Buffer.concat([this.#carry, chunk])
@@ -32,14 +47,16 @@ export class EventScanner {
     }
     if (this.#atStart) {
       if (isPartOfBom(buffer)) {
-        this.#carry = buffer
+        this.#carry = Buffer.from(buffer)
         return true
       }
       if (buffer[0] === 0xef && buffer[1] === 0xbb && buffer[2] === 0xbf) buffer = buffer.subarray(3)
       this.#atStart = false
     }
     const end = buffer.indexOf(CR) === -1 ? this.#scanLf(buffer) : this.#scanAny(buffer)
-    if (end < buffer.length) this.#carry = end === 0 ? buffer : buffer.subarray(end)
+    if (end < buffer.length) this.#carry = Buffer.from(buffer.subarray(end))
+    // The event goes on in the next bytes, when these are gone.
+    if (this.#data !== null) this.#data = Uint8Array.from(this.#data)
     return buffer.length - end <= MAX_LINE_BYTES
   }
 

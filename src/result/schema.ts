@@ -25,7 +25,7 @@ export interface PlanRow {
   /** 0-based, in order of due time (open loop) or of dispatch (closed loop). */
   index: number
   phase: Phase
-  /** Due time from the start of its phase, ns; null in closed loop. */
+  /** Due time from the start of its phase, ns; in closed loop only the first wave has one (when its slot opens), else null. */
   dueNs: number | null
   /** Planned prompt and output tokens. */
   inputTokens: number

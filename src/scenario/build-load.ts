@@ -1,6 +1,7 @@
 import { buildDistribution, type Fail } from './build-distribution.js'
 import { parseCount } from './quantity.js'
 import type { ScenarioForm } from './schema.js'
+import { defaultStaggerMs } from './stagger.js'
 import type { Arrival, LoadPlan, RateStage, Search, Sweep } from './types.js'
 
 type LoadForm = ScenarioForm['load'][number]
@@ -49,6 +50,7 @@ export function buildLoad(
     warmupRequests,
     requestsPerUnit: byDefault ?? multiple(entry.requests),
     warmupPerUnit: warmups.length === 1 ? multiple(warmups[0]!.requests ?? '1x') : null,
+    staggerAskedMs: staggerMs(entry),
     maxSecs: entry.max ?? null,
   }
   return { plan, sweep, search }
@@ -57,6 +59,11 @@ export function buildLoad(
 /** 2.5 of '2.5x'; null for a plain count. */
 function multiple(count: string | number | undefined): number | null {
   return typeof count === 'string' ? Number.parseFloat(count) : null
+}
+
+/** As asked, ms; null: not asked. */
+function staggerMs(entry: LoadForm): number | null {
+  return entry.stagger === undefined ? null : Math.round(entry.stagger * 1e6) / 1e3
 }
 
 /** What '2x' multiplies: the concurrency, or in open loop the arrivals of one second. */
@@ -102,12 +109,18 @@ function buildArrival(entry: LoadForm, sweep: Sweep | null, search: Search | nul
     const found = kinds.length === 0 ? 'none' : kinds.join(' and ')
     throw fail(path, `a load entry has one of concurrency, rate, ramp, stages, replay; found ${found}`)
   }
+  if (entry.stagger !== undefined && concurrency === undefined) {
+    throw fail(
+      [...path, 'stagger'],
+      'stagger spreads the first wave of a closed loop; an open loop has its own arrivals',
+    )
+  }
   const cap = entry.cap ?? DEFAULT_CAP
   if (concurrency !== undefined) {
     const think = entry.think_ms
     const thinkMs =
       think === undefined ? null : buildDistribution(think, 0, () => fail([...path, 'think_ms'], 'min is above max'))
-    return { kind: 'closed', concurrency, thinkMs }
+    return { kind: 'closed', concurrency, thinkMs, staggerMs: staggerMs(entry) ?? defaultStaggerMs(concurrency) }
   }
   if (entry.replay !== undefined) {
     return { kind: 'replay', file: entry.replay, format: entry.format ?? null, scale: entry.scale ?? 1, cap }

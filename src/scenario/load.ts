@@ -10,6 +10,8 @@ import type { ArrivalProcess, CachePolicy, OutputEnforcement, PromptKind, Scenar
 /** What the command line may change of a scenario; each field as on the command line. */
 export interface ScenarioOverrides {
   concurrency?: number
+  /** Closed loop: the first wave begins over this time. */
+  staggerMs?: number
   rate?: number
   arrivals?: ArrivalProcess
   burstiness?: number
@@ -95,13 +97,15 @@ function applyOverrides(form: ScenarioForm, overrides: ScenarioOverrides): void 
     if (rate !== undefined) {
       measured.rate = rate
       delete measured.think_ms
+      delete measured.stagger
     }
     for (const entry of form.load) if (isWarmup(entry)) delete entry.concurrency
   }
   if (concurrency !== undefined && rate !== undefined) {
     throw new Failure('usage', '--concurrency and --rate exclude each other: a load is a closed or an open loop')
   }
-  Object.assign(measured, defined({ arrivals, burstiness, cap, requests, max: maxSecs }))
+  const stagger = overrides.staggerMs === undefined ? undefined : overrides.staggerMs / 1000
+  Object.assign(measured, defined({ arrivals, burstiness, cap, requests, max: maxSecs, stagger }))
   if (requests !== undefined) delete measured.min_requests
   if (warmupRequests !== undefined) {
     form.load = [{ phase: 'warmup', requests: warmupRequests }, measured]

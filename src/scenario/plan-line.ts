@@ -38,7 +38,10 @@ function spread(lengths: readonly number[], law: string): string {
 }
 
 function arrivalLine(arrival: Arrival, askedRate: number | null, realisedRate: number | null): string {
-  if (arrival.kind === 'closed') return `closed loop of ${arrival.concurrency}`
+  if (arrival.kind === 'closed') {
+    const wave = arrival.staggerMs === 0 ? '' : `, first wave over ${arrival.staggerMs} ms`
+    return `closed loop of ${arrival.concurrency}${wave}`
+  }
   if (arrival.kind === 'replay') {
     return `replay of a trace, its times x ${arrival.scale} (${askedRate?.toFixed(3)}/s)`
   }

@@ -6,6 +6,7 @@ import { safeIdRange, textMaker } from './prompts.js'
 import { RandomStream } from './random.js'
 import type { ContentMakers, SessionDraft } from './sessions.js'
 import { type SessionSource, sessionSource } from './source.js'
+import { staggerFirstWave } from './stagger.js'
 import type { TextTokenizer } from './tokenizer.js'
 import type { Scenario } from './types.js'
 
@@ -56,7 +57,9 @@ export async function makePlan(scenario: Scenario, options: PlanOptions): Promis
       row.conversation === null || row.phase === 'warmup' ? row.conversation : row.conversation + conversations,
     seed: scenario.sampling.seed + index,
   }))
-  return sealPlan(scenario, rows, timing, notes)
+  const { arrival } = scenario.load
+  const timed = arrival.kind === 'closed' ? staggerFirstWave(rows, arrival.concurrency, arrival.staggerMs) : rows
+  return sealPlan(scenario, timed, timing, notes)
 }
 
 /** Adds hash, rates and the line to finished rows. */

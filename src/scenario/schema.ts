@@ -89,6 +89,7 @@ export const scenarioForm = z.strictObject({
         measure: z.boolean().optional(),
         concurrency: positive.max(100_000).optional(),
         think_ms: distribution.optional(),
+        stagger: seconds.optional(),
         requests: count.optional(),
         min_requests: positive.optional(),
         max: seconds.optional(),

@@ -1,4 +1,5 @@
 import { deepFreeze } from './parse.js'
+import { defaultStaggerMs } from './stagger.js'
 import type { Scenario, Search } from './types.js'
 
 export type LoadVariable = 'concurrency' | 'rate'
@@ -33,7 +34,12 @@ export function atLoad(scenario: Scenario, variable: LoadVariable, value: number
     perUnit === null ? plain : Math.max(1, Math.ceil(perUnit * value))
   const arrival: Scenario['load']['arrival'] =
     variable === 'concurrency'
-      ? { kind: 'closed', concurrency: value, thinkMs: load.arrival.kind === 'closed' ? load.arrival.thinkMs : null }
+      ? {
+          kind: 'closed',
+          concurrency: value,
+          thinkMs: load.arrival.kind === 'closed' ? load.arrival.thinkMs : null,
+          staggerMs: load.staggerAskedMs ?? defaultStaggerMs(value),
+        }
       : openAt(scenario, value)
   return deepFreeze({
     ...scenario,

@@ -67,7 +67,13 @@ export type ArrivalProcess = 'constant' | 'poisson' | 'gamma'
 
 /** When requests are offered. */
 export type Arrival =
-  | { kind: 'closed'; concurrency: number; thinkMs: Distribution | null }
+  | {
+      kind: 'closed'
+      concurrency: number
+      thinkMs: Distribution | null
+      /** The first wave's slots open evenly over this time; 0: all in one instant. */
+      staggerMs: number
+    }
   | {
       kind: 'open'
       process: ArrivalProcess
@@ -87,6 +93,8 @@ export interface LoadPlan {
   /** Where counts were given as '10x': per unit of concurrency (or of requests/s), for sweeps; null: absolute. */
   requestsPerUnit: number | null
   warmupPerUnit: number | null
+  /** The first wave's stagger as asked, for sweeps; null: by the rule of stagger.ts. */
+  staggerAskedMs: number | null
   /** No request of the measured phase is sent after this time; null: no limit. */
   maxSecs: number | null
 }

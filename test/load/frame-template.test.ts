@@ -12,13 +12,16 @@ const frame = (text: string, extra: object = {}) => ({
 })
 const learn = (value: unknown) => FrameTemplate.learn(bytes(value), readFrame(bytes(value), null))!
 
+const matches = (template: FrameTemplate, data: Buffer) => template.match(data, 0, data.length) === data.length
+
 describe('frame template', () => {
   it('recognises frames that differ in strings, numbers and ids', () => {
     const template = learn(frame('a', { token_ids: [7] }))
-    expect(
-      template.match(bytes({ ...frame(' "quoted" \\ é', { token_ids: [1, 22, 333] }), id: 'x', created: 999 })),
-    ).toBe(true)
-    expect(template.idCount).toBe(3)
+    const other = { ...frame(' "quoted" \\ é', { token_ids: [1, 22, 333] }), id: 'x', created: 999 }
+    expect(matches(template, bytes(other))).toBe(true)
+    expect(template).toMatchObject({ idCount: 3, isAscii: false })
+    expect(matches(template, bytes(frame(' plain', { token_ids: [1] })))).toBe(true)
+    expect(template.isAscii).toBe(true)
   })
 
   it.each([
@@ -30,7 +33,16 @@ describe('frame template', () => {
     ['cut JSON', JSON.stringify(frame('a')).slice(0, -1)],
     ['a text that is not closed', '{"id":"cmpl-1","created":1,"choices":[{"index":0,"text":"a'],
   ])('does not match %s', (_, value) => {
-    expect(learn(frame('a')).match(bytes(value))).toBe(false)
+    expect(matches(learn(frame('a')), bytes(value))).toBe(false)
+  })
+
+  it('reads an object anywhere in a buffer, and believes no byte beyond the end it was given', () => {
+    const template = learn(frame('a'))
+    const object = bytes(frame('bc'))
+    const buffer = Buffer.concat([bytes('??'), object, bytes('stale')])
+    expect(template.match(buffer, 2, buffer.length)).toBe(2 + object.length)
+    expect(buffer.toString('utf8', template.textStart, template.textEnd)).toBe('bc')
+    for (let end = 2; end < 2 + object.length; end++) expect(template.match(buffer, 2, end)).toBe(-1)
   })
 
   it('learns nothing from frames without text, with a finish reason, or of an error', () => {
@@ -45,7 +57,7 @@ describe('frame template', () => {
       usage: { prompt_tokens: 5, completion_tokens: n, total_tokens: 5 + n },
     })
     const template = learn(running(1))
-    expect(template.match(bytes(running(4711)))).toBe(true)
+    expect(matches(template, bytes(running(4711)))).toBe(true)
     expect(template.completionTokens).toBe(4711)
   })
 
@@ -93,6 +105,37 @@ describe('frame template', () => {
       }),
       { numRuns: 1500 },
     )
+  })
+
+  it('takes whole known events from the front of the bytes, and stops at anything else', () => {
+    const reader = new FrameReader(true)
+    const log: unknown[] = []
+    const state = { usageTokens: 0, verify: false }
+    const known = (text: string) => `data: ${JSON.stringify(frame(text))}\n\n`
+    reader.read(bytes(frame('a')), null, state, logSink([]))
+    const take = (stream: string | Buffer) => {
+      log.length = 0
+      return reader.readKnown(Buffer.from(stream), 0, Buffer.byteLength(stream), state, logSink(log))
+    }
+    const two = known('b') + known('é')
+    expect(take(two)).toBe(Buffer.byteLength(two))
+    expect(log.filter((entry) => (entry as string[])[0] === 'text')).toEqual([
+      ['text', 'b'],
+      ['text', 'é'],
+    ])
+    for (const rest of [
+      'data: [DONE]\n\n',
+      known('c').slice(0, -1),
+      `:${known('c')}`,
+      known('c').replace('\n', '\r\n'),
+    ]) {
+      expect(take(two + rest)).toBe(Buffer.byteLength(two))
+    }
+    const bad = Buffer.from(known('?'))
+    bad[bad.indexOf('?')] = 0xff
+    expect(take(bad)).toBe(0)
+    state.verify = true
+    expect(take(two)).toBe(0)
   })
 
   it('is given up at the first disagreement with JSON.parse, and that is counted', () => {

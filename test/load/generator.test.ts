@@ -53,6 +53,19 @@ describe('load generator', () => {
     expect(peak).toBe(3)
   })
 
+  it.each([1, 2])('opens the slots of a closed loop at their planned times, with %i worker(s)', async (workers) => {
+    const load = { concurrency: 8, requests: 24, outputTokens: 2, staggerMs: 160, warmupRequests: 0 }
+    const { records, plan, startNs } = await run(load, { workers })
+    expect(records.every((record) => record.outcome === 'ok')).toBe(true)
+    for (const record of records.slice(0, 8)) {
+      expect(plan.rows[record.index]!.dueNs).toBe(record.index * 20e6)
+      expect(record.intendedNs).toBeCloseTo(startNs + record.index * 20e6, -1)
+      expect(record.sentNs!).toBeGreaterThanOrEqual(record.intendedNs)
+    }
+    // An answer takes 35 ms: the first slots are free again, and go on with the ninth session, while the last are still to open.
+    expect(records[8]!.sentNs!).toBeLessThan(records[7]!.sentNs!)
+  })
+
   it('sends at the planned instants in open loop, the same for any number of workers', async () => {
     const load = { rate: 40, requests: 40, outputTokens: 4, warmupRequests: 4 }
     for (const workers of [1, 3]) {

@@ -9,7 +9,12 @@ function scan(chunks: readonly Buffer[]): string[] {
   const scanner = new EventScanner((data, name) => {
     events.push(`${name ?? ''}|${Buffer.from(data).toString('utf8')}`)
   })
-  for (const chunk of chunks) scanner.push(chunk)
+  for (const chunk of chunks) {
+    // As from a socket: a part of a larger buffer that the next read overwrites.
+    const read = Buffer.concat([Buffer.from('{}'), chunk, Buffer.from('}\n\n')])
+    scanner.push(read, 2, 2 + chunk.length)
+    read.fill('x')
+  }
   return events
 }
 

@@ -14,7 +14,7 @@ import type { Arrival, Slo } from '../../src/scenario/types.js'
 import { block, record, target } from './fixture.js'
 
 const T0 = 1e12
-const closed = (concurrency: number): Arrival => ({ kind: 'closed', concurrency, thinkMs: null })
+const closed = (concurrency: number): Arrival => ({ kind: 'closed', concurrency, thinkMs: null, staggerMs: 0 })
 const open: Arrival = { kind: 'open', process: 'poisson', burstiness: 1, stages: [], cap: 1 }
 const windowBetween = (startMs: number, endMs: number) => ({
   startNs: T0 + startMs * 1e6,

@@ -12,8 +12,9 @@ import { fromEvents } from '../../dist/src/metrics/foreign/result.js'
 import { foreignRecord } from '../../dist/src/metrics/foreign/shape.js'
 import { parseScenario } from '../../dist/src/scenario/parse.js'
 import { makePlan } from '../../dist/src/scenario/plan.js'
+import { CORES, MODEL } from './null-bench.mjs'
 import { PROMPT_TOKENS, startReplay } from './replay-server.mjs'
-import { COLUMN, givenTools, MODEL, runTool } from './tools.mjs'
+import { COLUMN, givenTools, runTool } from './tools.mjs'
 
 const STREAMS = fileURLToPath(new URL('./streams.json', import.meta.url))
 /** The set was recorded on a slow machine: e2e of some 0.4 s at this speed. */
@@ -28,7 +29,7 @@ export async function sameEvents(flags, folder) {
   for (const tool of givenTools(flags)) {
     const load = {
       concurrency: 4,
-      requests: Number(flags.requests ?? SET),
+      requests: flags.requests,
       output: OUTPUT,
       api: flags.api,
       detailed: true,
@@ -79,11 +80,11 @@ export async function compat(flags, folder) {
   return { api: flags.api, speed: SPEED, requests: SET, rows }
 }
 
-/** Server on core 0, clients on core 1. `records`: what the server did for the last SET requests (a tool may probe first). */
+/** Server and clients on cores of their own. `records`: what the server did for the last SET requests (a tool may probe first). */
 async function replayed(use) {
   const server = await startReplay(STREAMS, SPEED)
   try {
-    execFileSync('taskset', ['-acp', '0', String(server.pid)])
+    execFileSync('taskset', ['-acp', String(CORES.server), String(server.pid)])
     const value = await use(new URL(server.url).origin)
     const traces = await server.takeTraces()
     return {

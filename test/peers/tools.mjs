@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readForeignResult } from '../../dist/src/metrics/foreign/result.js'
+import { MODEL } from './null-bench.mjs'
 
-export const MODEL = 'null-model'
 /** Our column of each. */
 export const COLUMN = { guidellm: 'guidellm', aiperf: 'aiperf', vllm: 'vllm bench serve' }
 const INPUT = 32

@@ -47,11 +47,12 @@ sampling: {temperature: 0, seed: 7}
 `
     const scenario = parseScenario(text, 'chat.yaml')
     expect(scenario.load).toEqual({
-      arrival: { kind: 'closed', concurrency: 16, thinkMs: null },
+      arrival: { kind: 'closed', concurrency: 16, thinkMs: null, staggerMs: 8 },
       requests: 700,
       warmupRequests: 32,
       requestsPerUnit: null,
       warmupPerUnit: 2,
+      staggerAskedMs: null,
       maxSecs: 120,
     })
     expect(scenario.slo).toMatchObject({ maxErrorShare: 0.001 })
