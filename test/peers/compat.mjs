@@ -5,8 +5,10 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { nowNs } from '../../dist/src/clock.js'
 import { runLoad } from '../../dist/src/load/generator.js'
 import { toolColumn } from '../../dist/src/metrics/compatibility.js'
+import { nearestRank } from '../../dist/src/metrics/distribution.js'
 import { checkFigures, figuresOf } from '../../dist/src/metrics/foreign/check.js'
 import { fromEvents } from '../../dist/src/metrics/foreign/result.js'
 import { foreignRecord } from '../../dist/src/metrics/foreign/shape.js'
@@ -20,6 +22,7 @@ const STREAMS = fileURLToPath(new URL('./streams.json', import.meta.url))
 /** The set was recorded on a slow machine: e2e of some 0.4 s at this speed. */
 const SPEED = 8
 const SET = JSON.parse(readFileSync(STREAMS, 'utf8')).streams.length
+const WALL_MINUS_MONOTONIC_NS = (performance.timeOrigin + performance.now()) * 1e6 - nowNs()
 /** More than any stream of the set has. */
 const OUTPUT = 64
 
@@ -54,30 +57,58 @@ export async function sameEvents(flags, folder) {
 /** Differences from what the server wrote down, by each tool's own definitions: the tool's, and ours in a run of ours. */
 export async function compat(flags, folder) {
   const rows = []
+  const ways = []
+  const given = givenTools(flags)
   for (const concurrency of flags.concurrency) {
-    const load = { concurrency, requests: SET, output: OUTPUT, api: flags.api, detailed: false }
+    const load = { concurrency, requests: SET, output: OUTPUT, api: flags.api, detailed: true }
     const ours = await replayed((url) => ownRun(url, load))
-    for (const tool of givenTools(flags)) {
+    const failed = ours.value.records.filter((record) => record.outcome !== 'ok').length
+    if (failed > 0) throw new Error(`${failed} of ${SET} requests of ours failed`)
+    ways.push({ concurrency, client: 'ours', ...way(ours.value.records, 0, ours.records) })
+    for (const [tool, column] of Object.entries(COLUMN)) {
+      const figures = (records) => new Map(figuresOf(toolColumn(column, records)))
+      rows.push(
+        ...besides({ concurrency, as: tool, client: 'ours' }, figures(ours.value.records), figures(ours.records)),
+      )
+      if (!given.includes(tool)) continue
       const theirs = await replayed((url) => runTool(tool, flags, url, load, folder))
-      const truth = new Map(figuresOf(toolColumn(COLUMN[tool], theirs.records)))
-      const ownTruth = new Map(figuresOf(toolColumn(COLUMN[tool], ours.records)))
-      const own = new Map(figuresOf(toolColumn(COLUMN[tool], ours.value.records)))
-      for (const [metric, printed] of figuresOf(theirs.value.result.column))
-        rows.push({
-          concurrency,
-          tool,
-          metric,
-          theirs: printed,
-          truth: truth.get(metric),
-          theirsMinusTruth: printed - truth.get(metric),
-          ours: own.get(metric),
-          ownTruth: ownTruth.get(metric),
-          oursMinusTruth: own.get(metric) - ownTruth.get(metric),
-        })
+      const printed = new Map(figuresOf(theirs.value.result.column))
+      rows.push(...besides({ concurrency, as: tool, client: tool }, printed, figures(theirs.records)))
+      const { events } = theirs.value.result
+      const originNs = events.clock === 'wall' ? events.originNs - WALL_MINUS_MONOTONIC_NS : events.originNs
+      ways.push({ concurrency, client: tool, ...way(events.records, originNs, theirs.records) })
     }
   }
-  console.table(rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, rounded(value)]))))
-  return { api: flags.api, speed: SPEED, requests: SET, rows }
+  console.table(rows)
+  console.table(ways)
+  return { api: flags.api, speed: SPEED, requests: SET, rows, ways }
+}
+
+/** Where a client's part of TTFT lies, p50: from its t0 to the request at the server, and from the server's first write to its first stamp. */
+function way(records, originNs, servers) {
+  const sent = records.toSorted((a, b) => a.sentNs - b.sentNs)
+  const firstNs = (record) => record.firstChoiceNs ?? record.firstTokenNs
+  const median = (pick) =>
+    rounded(
+      nearestRank(
+        sent.map((record, index) => pick(record, servers[index])),
+        50,
+      ) / 1e6,
+    )
+  return {
+    'send ms': median((record, server) => server.sentNs - originNs - record.sentNs),
+    'receive ms': median(
+      (record, server) =>
+        originNs + firstNs(record) - (record.firstChoiceNs === null ? server.firstTokenNs : server.firstChoiceNs),
+    ),
+  }
+}
+
+function besides(about, figures, truth) {
+  return [...figures].map(([metric, value]) => {
+    const server = truth.get(metric)
+    return { ...about, metric, reported: rounded(value), server: rounded(server), difference: rounded(value - server) }
+  })
 }
 
 /** Server and clients on cores of their own. `records`: what the server did for the last SET requests (a tool may probe first). */
@@ -118,11 +149,18 @@ function truthOf({ receivedNs, roleNs, wroteNs, tokens, completion }, index) {
 async function ownRun(url, { concurrency, requests, output, api }) {
   const text = `workload: {input: ${PROMPT_TOKENS}, output: ${output}}\nload: {concurrency: ${concurrency}, requests: ${requests}}\n`
   const scenario = parseScenario(text, 'compat')
-  const plan = await makePlan(scenario, { vocabSize: 32_000 })
+  const planned = await makePlan(scenario, { vocabSize: 32_000 })
+  // The chat API takes text only.
+  const rows = planned.rows.map((row) => ({
+    ...row,
+    promptIds: null,
+    prompt: `request ${row.index}: ${'a '.repeat(27)}`,
+  }))
+  const plan = api === 'chat' ? { ...planned, rows } : planned
   const target = { baseUrl: `${url}/v1`, apiKey: null, api, model: MODEL }
   return await runLoad({ plan, scenario, workers: 1, target })
 }
 
 function rounded(value) {
-  return typeof value === 'number' ? Number(value.toFixed(3)) : value
+  return Number(value.toFixed(3))
 }

@@ -45,7 +45,8 @@ export function aiperfEvents(text: string, where: string): ForeignEvents {
     })
   // Wall-clock nanoseconds are above 2^53: exact to 256 ns, and only throughput uses them.
   const originNs = requests.reduce((least, { sentNs }) => Math.min(least, sentNs), Infinity)
-  return { records: requests.map((request, index) => foreignRecord(shifted(request, originNs), index)), window: null }
+  const records = requests.map((request, index) => foreignRecord(shifted(request, originNs), index))
+  return { records, originNs, clock: 'wall', window: null }
 }
 
 /** Times of `request` count from its send. */

@@ -114,5 +114,5 @@ function eventsOf({
       index,
     )
   })
-  return { records, window: { startNs: 0, endNs: (end - start) * 1e9 } }
+  return { records, originNs: start * 1e9, clock: 'wall', window: { startNs: 0, endNs: (end - start) * 1e9 } }
 }

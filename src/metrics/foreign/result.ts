@@ -21,9 +21,12 @@ export interface ForeignResult {
   events: ForeignEvents | null
 }
 
-/** Times from an origin of the tool's choice, not our clock: good for this tool's column only. */
+/** Times from the first send, not our clock: good for this tool's column only. */
 export interface ForeignEvents {
   records: RequestRecord[]
+  /** The first send on the tool's clock, ns: wall clock since 1970 (exact to 256 ns), or the monotonic clock of its host. */
+  originNs: number
+  clock: 'wall' | 'monotonic'
   /** What the tool divided counts by; null: the file does not tell, from the first start to the last end. */
   window: ToolWindow | null
 }

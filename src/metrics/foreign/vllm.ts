@@ -90,5 +90,5 @@ function events(found: z.infer<typeof Detailed>, durationSecs: number): ForeignE
     const times = { sentNs, firstChoiceNs: firstNs, firstTokenNs: firstNs, lastTokenNs: lastNs, doneNs: lastNs }
     return [foreignRecord({ ...times, ...tokens, framesNs }, index)]
   })
-  return { records, window: { startNs: 0, endNs: durationSecs * 1e9 } }
+  return { records, originNs: originSecs * 1e9, clock: 'monotonic', window: { startNs: 0, endNs: durationSecs * 1e9 } }
 }
