@@ -1,5 +1,5 @@
-// A server that plays a recorded set of streams back: request n gets stream n (mod their number), each frame at its recorded time after the
-// request was in. Started as a process of its own by startReplay; writes down when it wrote what, on the monotonic clock.
+// A server that plays a recorded set of streams back: request n since takeTraces gets stream n (mod their number), each frame at its recorded
+// time after the request was in. Started as a process of its own by startReplay; writes down when it wrote what, on the monotonic clock.
 // Stream: {roleAtUs: number | null, atUs: number[], tokens: number[]}; roleAtUs: a first frame without tokens (role, or an empty text).
 import { fork } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -89,6 +89,7 @@ async function serve(file, speed) {
   process.on('message', () => {
     process.send({ type: 'traces', traces })
     traces = []
+    served = 0
   })
   process.on('disconnect', () => process.exit(0))
   process.send({ type: 'listening', url: `http://127.0.0.1:${server.address().port}/v1` })
