@@ -12,6 +12,8 @@ const INPUT = 32
 /** Files a process may open: a socket a stream, and what Python and its workers hold beside. */
 const OPEN_FILES = 16_384
 const LIMIT_MS = 240_000
+/** A thousand sockets opened at once by one busy core take longer than guidellm's 5 s. */
+const CONNECT_SECS = 60
 
 /** Runs `tool` against the server at `url`, and reads what it wrote into a new folder under `parent`. */
 export function runTool(tool, flags, url, load, parent) {
@@ -34,7 +36,10 @@ const TOOLS = {
     const format = load.api === 'chat' ? '/v1/chat/completions' : '/v1/completions'
     call(flags.guidellm, [
       ...['run', '--disable-console'],
-      ...['--backend', `kind=openai_http,target=${url},model=${MODEL},request_format=${format}`],
+      ...[
+        '--backend',
+        `kind=openai_http,target=${url},model=${MODEL},request_format=${format},timeout_connect=${CONNECT_SECS}`,
+      ],
       ...['--profile', `kind=concurrent,streams=${load.concurrency}`],
       ...['--constraint', `kind=max_requests,count=${load.requests}`],
       ...['--data', `kind=synthetic_text,prompt_tokens=${INPUT},output_tokens=${load.output}`],
