@@ -30,14 +30,14 @@ afterEach(() => vi.restoreAllMocks())
 /** A simulated run of one block a target, stored as a real one is. */
 function storeRun(): void {
   const scenario = loadScenario({ source: 'chat-cpu', overrides: { concurrency: 16 } })
-  const { manifest, blocks } = fixture({ blocksPerTarget: 1, requests: 48 }).run
+  const { manifest, blocks, plan } = fixture({ blocksPerTarget: 1, requests: 48 }).run
   const writer = createRun(run, {
     ...manifest,
     scenario: scenario as unknown as Record<string, unknown>,
     blocks: [],
     status: 'running',
   })
-  writer.writePlan([])
+  writer.writePlan(plan)
   for (const { manifest: one, records, health } of blocks) {
     const block = writer.openBlock(one)
     for (const record of records) block.writeRecord(record)
@@ -148,5 +148,34 @@ describe('bench import of another tool’s result', () => {
       fix: expect.stringMatching(/whole file/),
     })
     expect(readRun(run).manifest.imported).toHaveLength(1)
+  })
+})
+
+describe('bench import of a peer’s file', () => {
+  const peer = () => {
+    const { manifest, blocks } = readRun(run)
+    const { records, manifest: block } = blocks[0]!
+    const { startNs, endNs, measureStartNs } = block
+    const target = { ...manifest.targets[0]!, name: 'transformers', engine: 'transformers' }
+    return { schema: 'pagedbench/peer@1', target, startNs, endNs, measureStartNs, records }
+  }
+
+  test('makes it a target and a block of the run, once', async () => {
+    const file = join(folder, 'peer.json')
+    writeFileSync(file, JSON.stringify(peer()))
+    await importCommand(file, run)
+    const { manifest, blocks } = readRun(run)
+    expect(manifest.targets.map((target) => target.name)).toContain('transformers')
+    expect(blocks.at(-1)!.records).toHaveLength(blocks[0]!.records.length)
+    expect(readFileSync(join(run, 'report.html'), 'utf8')).toContain('transformers was imported from')
+    await expect(importCommand(file, run)).rejects.toMatchObject({ code: 'usage' })
+  })
+
+  test('refuses one of another plan', async () => {
+    const other = peer()
+    other.records[0] = { ...other.records[0]!, outputTokens: other.records[0]!.outputTokens + 1 }
+    const file = join(folder, 'other.json')
+    writeFileSync(file, JSON.stringify(other))
+    await expect(importCommand(file, run)).rejects.toMatchObject({ code: 'incomparable' })
   })
 })
