@@ -8,6 +8,7 @@ import { detailSections } from './page/details.js'
 import { figure, figurePair } from './page/figure.js'
 import { answersSection, comparisonSection, errorsSection, limitSection } from './page/findings.js'
 import { pageHeader } from './page/header.js'
+import { importedSection } from './page/imported.js'
 import { definitionsSection, downloadsSection, environmentSection } from './page/reference.js'
 import { packRequests, type ReportData } from './page/requests.js'
 import { pageShell } from './page/shell.js'
@@ -62,7 +63,7 @@ function sections(input: ReportInput, charts: ReadonlyMap<string, RenderedChart>
   return html`
 ${section('comparison', 'Comparison', comparisonSection(input))}
 ${section('speed', 'Throughput and latency', one('throughput'), one('latency'), one('forest'))}
-${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), clientNote(input), detail('other-tools'))}
+${section('distributions', 'How latency is distributed', figurePair(charts.get('ttft'), charts.get('itl')), clientNote(input), detail('other-tools'), importedSection(input))}
 ${section('ttft-parts', 'Where TTFT goes', one('ttft-parts'), detail('ttft-parts'), detail('server-split'), ttftNote(input))}
 ${section('requests-over-time', 'Where the time of the requests goes', one('gantt'), one('occupancy'), detail('engine-time'))}
 ${section('time', 'What happened when', one('timeline'), detail('device'))}

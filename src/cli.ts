@@ -157,8 +157,10 @@ program
 
 program
   .command('import')
-  .description('add a peer’s result file to a run, so that it stands in the same report')
-  .argument('<file>', 'JSON written by a script of test/peers')
+  .description(
+    'set a result of vllm bench serve, guidellm or aiperf, or a peer of test/peers, beside a run in its report',
+  )
+  .argument('<file>', 'the result file that the tool wrote')
   .requiredOption('--into <dir>', 'folder of the run')
   .action(async (file: string, options: { into: string }) => {
     const { importCommand } = await import('./cli/import.js')
@@ -170,7 +172,10 @@ program
   .description('a run as vllm bench serve, guidellm and aiperf would have reported it')
   .argument('<run>', 'folder of a run')
   .option('--target <name>', 'of the run (default: the first)')
-  .option('--with <file>', 'a result file of one of those tools, to set beside its column')
+  .option(
+    '--with <file>',
+    'a result file of one of those tools: set beside its column, and checked from its own events',
+  )
   .action(async (directory: string, options: { target?: string; with?: string }) => {
     const { compatCommand } = await import('./cli/compat.js')
     compatCommand(directory, options)

@@ -307,6 +307,28 @@ export interface RunManifest {
   /** With --request-ceiling only. */
   requestCeilings?: StoredCeiling[]
   notices: string[]
+  /** Results of other load generators that were set beside this run (bench import); absent: none. */
+  imported?: ImportedResult[]
+}
+
+/** A published result as its file tells it, by the tool's own definitions; what the file does not hold is null. */
+export interface ImportedResult {
+  /** Name without its folder, which of its results (0-based), and a hash of the whole file. */
+  file: string
+  index: number
+  sha256: string
+  tool: Tool
+  version: string | null
+  model: string | null
+  requestsOk: number | null
+  requestsFailed: number | null
+  concurrency: number | null
+  column: ToolColumn
+  /** Largest |ours / theirs - 1| over its figures, ours from the events in the file; null: it holds no events. */
+  largestDifference: number | null
+  /** Figures that are further from ours than the tool's rounding. */
+  disagreeing: string[]
+  notes: string[]
 }
 
 /** What the client itself adds: its reading minus what the null server wrote down, ms. */
@@ -443,11 +465,12 @@ export interface TtftSummary {
 /** Null under the sample floor. Percentiles of the parts do not add up to that of the whole (totalMs: due time to first token). */
 export type TtftPercentiles = Record<keyof TtftSplit | 'totalMs', number | null>
 
-/** Mean, median and p99 as another tool prints them, ms. */
+/** ms, as another tool prints them, by its own rule of interpolation; null: it did not print this one. p90: absent in older results. */
 export interface ToolStats {
   mean: number
   p50: number
-  p99: number
+  p90?: number | null
+  p99: number | null
 }
 
 export type Tool = 'vllm bench serve' | 'guidellm' | 'aiperf'
@@ -461,6 +484,8 @@ export interface ToolColumn {
   e2eMs: ToolStats | null
   outputTokensPerSecond: number | null
   requestsPerSecond: number | null
+  /** Prompt and output tokens; absent in older results. */
+  totalTokensPerSecond?: number | null
   how: { ttft: string; tpot: string; itl: string; throughput: string }
 }
 

@@ -189,6 +189,7 @@ function probeScenario(scenario: Scenario, inputTokens: number, requests: number
     load: {
       arrival: { kind: 'closed', concurrency: 1, thinkMs: null, staggerMs: 0 },
       ...{ requests, warmupRequests: 0, requestsPerUnit: null, warmupPerUnit: null, maxSecs: null },
+      staggerAskedMs: null,
       stopWhenGrowing: false,
     },
     cache: 'as-is',

@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { toolColumns } from '../../src/metrics/compatibility.js'
-import { readForeignResult } from '../../src/metrics/foreign-result.js'
 import { latenciesOf } from '../../src/metrics/latency.js'
 import { record } from './fixture.js'
 
@@ -41,97 +39,47 @@ describe('compatibility columns', () => {
 
   it('interpolate as numpy does', () => {
     const records = [100, 200, 300, 400].map((first) => record({ readMs: [first, first + 10] }))
-    expect(column('aiperf', records).ttftMs).toEqual({ mean: 250, p50: 250, p99: expect.closeTo(397, 6) })
+    expect(column('aiperf', records).ttftMs).toEqual({
+      mean: 250,
+      p50: 250,
+      p90: expect.closeTo(370, 6),
+      p99: expect.closeTo(397, 6),
+    })
+  })
+
+  it('take guidellm’s median of 12 requests to be the seventh, as its shares sum to less than a half', () => {
+    const firsts = Array.from({ length: 12 }, (_, index) => 100 + 10 * index)
+    const records = firsts.map((first) => record({ readMs: [first, first + 10] }))
+    expect(column('guidellm', records).ttftMs).toMatchObject({
+      p50: expect.closeTo(160, 6),
+      p90: expect.closeTo(200, 6),
+    })
+    expect(column('aiperf', records).ttftMs!.p50).toBeCloseTo(155, 6)
+  })
+
+  it('leave a missing TTFT out of guidellm’s, and take a missing ITL for 0', () => {
+    const silent = { ...record({ readMs: [100, 110] }), firstTokenNs: null, lastTokenNs: null }
+    const both = column('guidellm', [record({ readMs: [100, 110] }), silent])
+    expect(both.ttftMs!.mean).toBeCloseTo(100, 6)
+    expect(both.itlMs!.mean).toBeCloseTo(5, 6)
+  })
+
+  it('divide by each tool’s own time: aiperf and vLLM from the due time, guidellm from the first send, or by the window given', () => {
+    const late = { ...record({ sentMs: 200, readMs: [100, 799] }), intendedNs: 1e12 }
+    expect(column('guidellm', [late]).outputTokensPerSecond).toBeCloseTo(2 / 0.8, 6)
+    for (const tool of ['aiperf', 'vllm bench serve'])
+      expect(column(tool, [late])).toMatchObject({
+        outputTokensPerSecond: expect.closeTo(2, 6),
+        requestsPerSecond: expect.closeTo(1, 6),
+        totalTokensPerSecond: expect.closeTo(34, 6),
+      })
+    const [given] = toolColumns([late], { startNs: 1e12, endNs: 1e12 + 4e9 })
+    expect(given!.outputTokensPerSecond).toBeCloseTo(0.5, 6)
   })
 
   it('are empty, not NaN, without a success', () => {
     for (const one of toolColumns([record({ outcome: 'reset' })])) {
       expect(one).toMatchObject({ ttftMs: null, itlMs: null, outputTokensPerSecond: null })
     }
-  })
-})
-
-describe('import of other tools’ results', () => {
-  it('reads vllm bench serve', () => {
-    const file = {
-      model_id: 'm',
-      completed: 98,
-      failed: 2,
-      max_concurrency: 16,
-      output_throughput: 1234.5,
-      request_throughput: 6.5,
-      mean_ttft_ms: 80,
-      median_ttft_ms: 70,
-      p99_ttft_ms: 200,
-      mean_tpot_ms: 9,
-      median_tpot_ms: 8,
-      p99_tpot_ms: 12,
-      mean_itl_ms: 9,
-      median_itl_ms: 8,
-      p99_itl_ms: 30,
-    }
-    const [result] = readForeignResult(JSON.stringify(file), 'r.json')
-    expect(result).toMatchObject({
-      tool: 'vllm bench serve',
-      model: 'm',
-      requestsOk: 98,
-      column: { ttftMs: { mean: 80, p50: 70, p99: 200 }, e2eMs: null, outputTokensPerSecond: 1234.5 },
-    })
-  })
-
-  it('reads guidellm, one result a benchmark, seconds to milliseconds', () => {
-    const stats = (mean: number) => ({ successful: { mean, median: mean, percentiles: { p50: mean, p99: 2 * mean } } })
-    const metrics = {
-      request_totals: { successful: 10, errored: 1 },
-      time_to_first_token_ms: stats(50),
-      inter_token_latency_ms: stats(7),
-      time_per_output_token_ms: stats(8),
-      request_latency: stats(1.5),
-      output_tokens_per_second: stats(900),
-      requests_per_second: stats(5),
-    }
-    const results = readForeignResult(JSON.stringify({ benchmarks: [{ metrics }, { metrics }] }), 'b.json')
-    expect(results).toHaveLength(2)
-    expect(results[0]!.column).toMatchObject({
-      e2eMs: { mean: 1500, p99: 3000 },
-      tpotMs: { mean: 8 },
-      requestsPerSecond: 5,
-    })
-  })
-
-  it('reads what guidellm 0.8.1 really wrote', () => {
-    const file = new URL('../fixtures/load/guidellm-0.8.1.json', import.meta.url)
-    const [result] = readForeignResult(readFileSync(file, 'utf8'), 'guidellm-0.8.1.json')
-    expect(result).toMatchObject({ tool: 'guidellm', requestsOk: 64, requestsFailed: 0 })
-    // The server was programmed to 50 ms and 20 ms a token; TPOT of guidellm includes TTFT.
-    expect(result!.column.itlMs!.p50).toBeCloseTo(20, 1)
-    expect(result!.column.tpotMs!.mean).toBeCloseTo((55.9 + 63 * 20) / 64, 1)
-  })
-
-  it('reads what aiperf really wrote', () => {
-    const file = new URL('../fixtures/load/aiperf.json', import.meta.url)
-    const [result] = readForeignResult(readFileSync(file, 'utf8'), 'aiperf.json')
-    expect(result).toMatchObject({ tool: 'aiperf', requestsOk: 64, column: { tpotMs: null } })
-    expect(result!.column.itlMs!.mean).toBeCloseTo(20, 0)
-    expect(result!.column.e2eMs!.p50).toBeCloseTo(result!.column.ttftMs!.p50 + 63 * 20, -1)
-  })
-
-  it('reads aiperf', () => {
-    const metric = (unit: string, avg: number) => ({ unit, avg, p50: avg, p99: avg * 2 })
-    const file = {
-      time_to_first_token: metric('ms', 40),
-      inter_token_latency: metric('ms', 6),
-      request_latency: metric('ms', 900),
-      output_token_throughput: { unit: 'tokens/sec', avg: 2000 },
-      request_throughput: { unit: 'requests/sec', avg: 9 },
-      request_count: { unit: 'requests', avg: 100 },
-    }
-    const [result] = readForeignResult(JSON.stringify(file), 'a.json')
-    expect(result!.column).toMatchObject({ ttftMs: { mean: 40, p99: 80 }, outputTokensPerSecond: 2000, tpotMs: null })
-    expect(result!.requestsOk).toBe(100)
-  })
-
-  it.each(['{}', '[]', 'x'])('refuses %s', (text) => {
-    expect(() => readForeignResult(text, 'x.json')).toThrow(/x\.json: not/)
   })
 })

@@ -45,7 +45,7 @@ async function flood(client, run, load, framesPerWrite) {
     tokensPerSecond: Math.round(tokens / ((lastNs - firstNs) / 1e9)),
     serverCpuMicrosPerToken: round(serverCpuMicros / tokens),
     ...(ours ? { ...clientHealth(value, tokens), tokensPerRead: tokensPerRead(value.records) } : {}),
-    ...(ours ? { failed: failures(value.records) } : {}),
+    failed: ours ? failures(value.records) : load.requests - value.result.requestsOk,
   }
 }
 

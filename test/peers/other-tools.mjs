@@ -1,24 +1,24 @@
 #!/usr/bin/env node
-// The other load generators beside ours, on the same null server (a process of its own that writes a programmed schedule and nothing else):
-//   node test/peers/other-tools.mjs compat  [--guidellm PATH] [--aiperf PATH] [--vllm PATH] --tokenizer DIR [--json FILE]
-//   node test/peers/other-tools.mjs ceiling [the same] [--concurrency 16,64,256,1024] [--writes 1,8]
-// compat   one load (TTFT 100 ms, 10 ms a token, 16 streams): what each tool prints, beside our column "as that tool would report it".
+// The other load generators beside ours, on a server in a process of its own that plays a known schedule and writes down what it did:
+//   node test/peers/other-tools.mjs MODE [--guidellm PATH] [--aiperf PATH] [--vllm PATH] --tokenizer DIR [--json FILE]
+// same-events  each tool's own events of a run (12 to 24 requests), our column computed from them, beside what the tool printed; exit code 1
+//          when a figure is not within the tool's rounding. [--requests N] [--keep DIR: its files] [--api chat|completions]
+// compat   a recorded set of streams played to every client: what it prints beside what the server did. [--concurrency 1,4] [--api ...]
 // ceiling  no pause between tokens: tokens/s that each client takes in, by the server's own stamps; server on core 0, clients on core 1.
-//          --writes: single-token frames of one stream that the server puts into one socket write.
+//          [--concurrency 16,64,256,1024] [--writes 1,8: single-token frames of one stream that the server puts into one socket write]
 // truth    ours alone: what was programmed and what the server wrote down beside what was measured, at 1, 16 and 256 streams.
 // half     ours alone, at half of its ceiling: how late its event loop is.
 // streams  ours alone: 10,000 open streams at once, lost and memory.
 // A tool that is not given is named as missing. DIR is a folder with a Hugging Face tokenizer.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { toolColumns } from '../../dist/src/metrics/compatibility.js'
-import { readForeignResult } from '../../dist/src/metrics/foreign-result.js'
 import { ceiling, half } from './ceiling.mjs'
-import { MODEL, oneRun, onServer, pinClient, round } from './null-bench.mjs'
+import { compat, sameEvents } from './compat.mjs'
+import { oneRun, pinClient } from './null-bench.mjs'
 import { streams } from './streams.mjs'
+import { givenTools, runTool } from './tools.mjs'
 import { truth } from './truth.mjs'
 
 const { values: flags, positionals } = parseArgs({
@@ -28,152 +28,38 @@ const { values: flags, positionals } = parseArgs({
     aiperf: { type: 'string' },
     vllm: { type: 'string' },
     tokenizer: { type: 'string' },
-    concurrency: { type: 'string', default: '16,64,256,1024' },
+    api: { type: 'string', default: 'chat' },
+    concurrency: { type: 'string' },
     writes: { type: 'string', default: '1,8' },
+    requests: { type: 'string', default: '24' },
+    keep: { type: 'string' },
     json: { type: 'string' },
   },
 })
 const folder = mkdtempSync(join(tmpdir(), 'other-tools-'))
 
-/** How each tool is told to send `requests` of `output` tokens, `concurrency` at a time; returns its result file. */
-const TOOLS = {
-  guidellm: (url, load) => {
-    const file = join(folder, 'guidellm.json')
-    call(flags.guidellm, [
-      ...['run', '--disable-console', '--backend', `kind=openai_http,target=${url},model=${MODEL}`],
-      ...[
-        '--profile',
-        `kind=concurrent,streams=${load.concurrency}`,
-        '--constraint',
-        `kind=max_requests,count=${load.requests}`,
-      ],
-      ...['--data', `kind=synthetic_text,prompt_tokens=32,output_tokens=${load.output}`],
-      ...['--tokenizer', `kind=hf_auto,model=${flags.tokenizer}`, '--output', `kind=json,path=${file}`],
-    ])
-    return file
-  },
-  aiperf: (url, load) => {
-    call(flags.aiperf, [
-      ...[
-        'profile',
-        '--model',
-        MODEL,
-        '--url',
-        url,
-        '--endpoint-type',
-        'completions',
-        '--streaming',
-        '--ui-type',
-        'none',
-      ],
-      ...['--concurrency', load.concurrency, '--request-count', load.requests, '--isl', 32, '--osl', load.output],
-      ...[
-        '--tokenizer',
-        flags.tokenizer,
-        '--use-server-token-count',
-        '--extra-inputs',
-        'ignore_eos:true',
-        '--artifact-dir',
-        folder,
-      ],
-    ])
-    return join(
-      folder,
-      readdirSync(folder).find((name) => name.endsWith('aiperf.json')),
-    )
-  },
-  vllm: (url, load) => {
-    call(flags.vllm, [
-      ...['bench', 'serve', '--backend', 'openai', '--base-url', url, '--model', MODEL, '--tokenizer', flags.tokenizer],
-      ...[
-        '--dataset-name',
-        'random',
-        '--random-input-len',
-        32,
-        '--random-output-len',
-        load.output,
-        '--num-prompts',
-        load.requests,
-      ],
-      ...[
-        '--max-concurrency',
-        load.concurrency,
-        '--ignore-eos',
-        '--disable-tqdm',
-        '--save-result',
-        '--result-dir',
-        folder,
-      ],
-      ...['--result-filename', 'vllm.json', '--percentile-metrics', 'ttft,tpot,itl,e2el'],
-    ])
-    return join(folder, 'vllm.json')
-  },
-}
-const COLUMN = { guidellm: 'guidellm', aiperf: 'aiperf', vllm: 'vllm bench serve' }
-
 pinClient()
 const numbers = (list) => list.split(',').map(Number)
+const concurrencies = (usual) => numbers(flags.concurrency ?? usual)
 const MODES = {
-  compat,
-  ceiling: () => ceiling(clients(), numbers(flags.concurrency), numbers(flags.writes)),
+  'same-events': () => sameEvents({ ...flags, requests: Number(flags.requests) }, folder),
+  compat: () => compat({ ...flags, concurrency: concurrencies('1,4') }, folder),
+  ceiling: () => ceiling(clients(), concurrencies('16,64,256,1024'), numbers(flags.writes)),
   truth: () => truth(),
-  half: () => half(numbers(flags.concurrency)),
+  half: () => half(concurrencies('16,64,256,1024')),
   streams,
 }
-const result = await (MODES[positionals[0]] ?? compat)()
+const mode = MODES[positionals[0]]
+if (mode === undefined) throw new Error(`give a mode: ${Object.keys(MODES).join(', ')}`)
+const result = await mode()
 if (flags.json) writeFileSync(flags.json, `${JSON.stringify(result, null, 1)}\n`)
 rmSync(folder, { recursive: true, force: true })
 
-/** Each tool's figures and ours by its definitions, each on a run of its own; the server's own lateness is in both. */
-async function compat() {
-  const load = { concurrency: 16, requests: 96, output: 64 }
-  const rows = []
-  const { value: ours } = await onServer({ ttftMs: 100, itlMs: 10, tokensPerFrame: 1 }, (server) =>
-    oneRun(server, load),
-  )
-  const columns = toolColumns(ours.records)
-  for (const tool of Object.keys(TOOLS)) {
-    if (!flags[tool]) {
-      console.log(`${tool}: not given`)
-      continue
-    }
-    const { value: file } = await onServer({ ttftMs: 100, itlMs: 10, tokensPerFrame: 1 }, (server) =>
-      TOOLS[tool](origin(server), load),
-    )
-    const theirs = readForeignResult(readFileSync(file, 'utf8'), file)[0].column
-    const mine = columns.find((column) => column.tool === COLUMN[tool])
-    for (const metric of ['ttftMs', 'tpotMs', 'itlMs', 'e2eMs'])
-      if (theirs[metric] && mine[metric]) rows.push(row(tool, `${metric} p50`, theirs[metric].p50, mine[metric].p50))
-    rows.push(row(tool, 'output tok/s', theirs.outputTokensPerSecond, mine.outputTokensPerSecond))
-  }
-  console.table(rows)
-  return { load, schedule: 'TTFT 100 ms, ITL 10 ms', rows }
-}
-
-function row(tool, metric, theirs, ours) {
-  return {
-    tool,
-    metric,
-    theirs: round(theirs),
-    'ours, as it would': round(ours),
-    differencePercent: round(100 * (ours / theirs - 1)),
-  }
-}
-
-/** Ours, and every tool that was given. */
+/** Ours, and every tool that was given. Theirs get half the tokens: at an eighth of our speed the rate is as well known, and sooner. */
 function clients() {
-  const given = Object.keys(TOOLS).filter((tool) => flags[tool])
-  const theirs = given.map((tool) => [tool, (server, load) => TOOLS[tool](origin(server), load)])
-  return Object.fromEntries([['ours', oneRun], ...theirs])
-}
-
-function call(program, args) {
-  // aiperf, told to be offline, looks for a hub's cache instead of the folder.
-  const env = { ...process.env, ...(program !== flags.aiperf && { HF_HUB_OFFLINE: '1' }), NO_COLOR: '1' }
-  const { status, stdout, stderr } = spawnSync(program, args.map(String), { encoding: 'utf8', env, timeout: 120_000 })
-  if (status !== 0) throw new Error(`${program} ended with ${status}:\n${stdout.slice(-1500)}\n${stderr.slice(-1500)}`)
-}
-
-function origin(server) {
-  return new URL(server.url).origin
+  const run = (tool) => (server, load) => {
+    const less = { ...load, output: load.output / 2, api: 'completions', detailed: false }
+    return runTool(tool, flags, new URL(server.url).origin, less, folder)
+  }
+  return Object.fromEntries([['ours', oneRun], ...givenTools(flags).map((tool) => [tool, run(tool)])])
 }
