@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -54,7 +54,8 @@ describe('bench run', () => {
     const first = await bench(SLOW, LOAD)
     expect(first.stderr).toMatch(/what the client itself adds \(2 streams\)/)
     expect(first.run.manifest.calibration).toMatchObject({ concurrency: 2, reused: false })
-    expect(first.codes).not.toContain('client: invalid')
+    // A busy machine may make the client INVALID for other reasons; not for a missing calibration.
+    expect(JSON.stringify(first.summary.verdict)).not.toContain('no calibration')
     const second = await bench(SLOW, LOAD)
     expect(second.stderr).not.toMatch(/what the client itself adds/)
     expect(second.run.manifest.calibration).toMatchObject({
@@ -71,6 +72,7 @@ describe('bench run', () => {
 
   it('is INVALID when what the client adds is more than 5 % of the measured TTFT', async () => {
     const kept = join(folder, 'calibration.json')
+    if (!existsSync(kept)) await bench(SLOW, LOAD)
     const { schema, entries } = JSON.parse(readFileSync(kept, 'utf8'))
     const heavy = entries.map((entry: object) => ({ ...entry, ttftAddedMsP50: 9 }))
     writeFileSync(kept, JSON.stringify({ schema, entries: heavy }))
