@@ -262,7 +262,7 @@ static __device__ __forceinline__ void consume(const WgmmaArguments &w, Shared<D
     }
     use += key_tiles;
     __syncwarp();
-    if (lane == 0) barrier_arrive(shared_address(&shared.done[slot]));
+    barrier_arrive(shared_address(&shared.done[slot]));
   }
 }
 #endif
@@ -284,7 +284,7 @@ static __global__ void __launch_bounds__(kThreads, 1) attention_wgmma_kernel(con
     for (int i = 0; i < kSlots; i++) {
       barrier_init(shared_address(&shared.asked[i]), 1);
       barrier_init(shared_address(&shared.queries_filled[i]), kQueryThreads);
-      barrier_init(shared_address(&shared.done[i]), kConsumerWarps);
+      barrier_init(shared_address(&shared.done[i]), kConsumerThreads + kQueryThreads); /* everyone who read the work */
     }
     barriers_ready();
   }

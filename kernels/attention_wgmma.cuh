@@ -153,6 +153,7 @@ static __device__ __forceinline__ void produce_queries(const WgmmaArguments &w, 
     copy_wait<0>();
     publish_to_async();
     barrier_arrive(shared_address(&shared.queries_filled[slot]));
+    barrier_arrive(shared_address(&shared.done[slot]));
   }
 }
 

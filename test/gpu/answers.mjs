@@ -160,7 +160,11 @@ async function explain({ url, model, mode }, expected, answers) {
 /** Nats between the two tokens of a difference, given the prefix both engines agreed on. Infinity: one is not among the top 20. */
 async function gap({ url, model }, prompt, tokens, { at, pair }) {
   const { logprobs } = await complete(url, model, [...prompt, ...tokens.slice(0, at)], 1, { logprobs: 20 })
-  const [a, b] = pair.map((id) => logprobs.top_logprobs[0][id < 256 ? String.fromCharCode(id) : `<${id}>`])
+  const top = logprobs.top_logprobs[0]
+  const whole = Object.keys(top).length >= 20 // fewer: two parts of characters share one text, and it cannot be told whose figure stands there
+  const [a, b] = pair.map((id) =>
+    id < 128 ? top[String.fromCharCode(id)] : id >= 256 ? top[`<${id}>`] : whole ? top['\ufffd'] : undefined,
+  )
   return a === undefined || b === undefined ? Number.POSITIVE_INFINITY : Math.abs(a - b)
 }
 
