@@ -29,7 +29,7 @@ export const DEFINITIONS: readonly Definition[] = [
     term: 'client',
     name: 'what the client adds',
     meaning:
-      'the client’s reading less what a null server with a programmed schedule wrote down, both on one clock, at the run’s number of streams. It is inside TTFT and ITL, not subtracted.',
+      'the client’s reading less what a server that only writes a programmed schedule wrote down, both on one clock, at the run’s number of streams. It is inside TTFT and ITL, not subtracted.',
   },
   {
     term: 'itl',
@@ -83,7 +83,7 @@ export const DEFINITIONS: readonly Definition[] = [
     term: 'request-ceiling',
     name: 'request ceiling',
     meaning:
-      'whole, non-streamed completions of one token per second, sent by autocannon as fast as they are answered: of the null server (this machine’s client) and of each target, with --request-ceiling.',
+      'whole, non-streamed completions of one token per second, sent by autocannon as fast as they are answered: of a server that does nothing (the client’s own limit here) and of each target, with --request-ceiling.',
   },
   {
     term: 'padding',
