@@ -20,6 +20,18 @@ export const DEFINITIONS: readonly Definition[] = [
       'first token, less the instant the request was due: the headline in open loop, so that a stalled client or server cannot hide queueing (wrk2, “coordinated omission”).',
   },
   {
+    term: 'ttft-phases',
+    name: 'phases of TTFT',
+    meaning:
+      'from due time to first token: client late (due to sent), send (to the engine’s arrival stamp), queue (to first scheduled), prefill (to the engine’s first token), flush and receive (to the client’s). Our engines: per request, by request id, on one monotonic clock. Other servers: means of their own /metrics between a reading before the block’s first request and one after its last answer.',
+  },
+  {
+    term: 'client',
+    name: 'what the client adds',
+    meaning:
+      'the client’s reading less what a server that only writes a programmed schedule wrote down, both on one clock, at the run’s number of streams. It is inside TTFT and ITL, not subtracted.',
+  },
+  {
     term: 'itl',
     name: 'ITL',
     meaning:
@@ -68,6 +80,12 @@ export const DEFINITIONS: readonly Definition[] = [
       'achieved tokens/s / what the measured read bandwidth or matrix-product rate would allow for the bytes and operations of the same steps.',
   },
   {
+    term: 'request-ceiling',
+    name: 'request ceiling',
+    meaning:
+      'whole, non-streamed completions of one token per second, sent by autocannon as fast as they are answered: of a server that does nothing (the client’s own limit here) and of each target, with --request-ceiling.',
+  },
+  {
     term: 'padding',
     name: 'padding share',
     meaning:
@@ -83,7 +101,7 @@ export const DEFINITIONS: readonly Definition[] = [
     term: 'utilization',
     name: 'utilization.gpu',
     meaning:
-      'share of time in which any kernel ran. It says nothing of how full the GPU was; DRAM and tensor activity (GPM) do.',
+      'share of time in which any kernel ran. It says nothing of how full the GPU was; GPM does: SMs with a warp in flight, occupancy (warps of those the SMs could hold), tensor and DRAM activity.',
   },
   {
     term: 'validity',

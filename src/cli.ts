@@ -92,6 +92,10 @@ run
   .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)
+run.addHelpText(
+  'after',
+  '\nExit: 0 measured (VALID; UNVERIFIED and NO-STEADY-STATE say what is missing), 2 usage, 3 INVALID or failed, 130 Ctrl-C.',
+)
 run.action(async (scenario: string | undefined, options: Record<string, unknown>) => {
   const { runCommand } = await import('./cli/run.js')
   process.exitCode = await runCommand(scenario ?? null, { ...options, ...globalOptions() })
