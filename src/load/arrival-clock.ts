@@ -2,6 +2,8 @@ import { nowNs } from '../clock.js'
 
 /** setTimeout is armed this much early and the rest is waited in setImmediate turns, so that sockets are still served. */
 const SPIN_NS = 2e6
+/** Items fired in one turn of the loop. */
+const MAX_FIRED = 4
 
 /** Calls `fire(n)` for n = 0, 1, ... each as soon as `dueNs(n)` has come; a late one at once, and none shifts the next. `dueNs` null: the end. */
 export class ArrivalClock {
@@ -26,7 +28,8 @@ export class ArrivalClock {
   readonly #turn = (): void => {
     if (this.#stopped) return
     let dueNs = this.dueNs(this.#next)
-    while (dueNs !== null && dueNs <= nowNs()) {
+    // A burst that takes longer than its gaps must not keep the sockets waiting until it is through.
+    for (let fired = 0; fired < MAX_FIRED && dueNs !== null && dueNs <= nowNs(); fired++) {
       this.fire(this.#next++)
       if (this.#stopped) return
       dueNs = this.dueNs(this.#next)

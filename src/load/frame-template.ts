@@ -9,11 +9,11 @@ import type { Frame } from './frame.js'
  * Keys, punctuation and literals must match byte for byte; string values (·), numbers, the text (~, at least one byte) and the list of token ids (#)
  * may differ. The choice's index and empty strings are literal, so a frame with a finish reason, an error or another choice never matches.
  */
-const STRING = 256
-const NUMBER = 257
-const TEXT = 258
-const IDS = 259
-const COMPLETION_TOKENS = 260
+const STRING = -1
+const NUMBER = -2
+const TEXT = -3
+const IDS = -4
+const COMPLETION_TOKENS = -5
 
 const QUOTE = 34
 const BACKSLASH = 92
@@ -29,10 +29,13 @@ export class FrameTemplate {
   completionTokens: number | null = null
   /** All of its strings are ASCII; false: they may not even be UTF-8. */
   isAscii = true
+  /** Of the buffer last looked at: sockets share one. */
+  #view: DataView = new DataView(new ArrayBuffer(0))
 
   private constructor(
     readonly textKind: 'output' | 'reasoning',
-    readonly ops: Uint16Array,
+    /** Holes as they are; a run of literal bytes as its length, then its words of four bytes, then the rest byte by byte. */
+    readonly program: Int32Array,
   ) {}
 
   /** From a frame that readFrame took for one with text and nothing else; null when it has no such shape. */
@@ -41,28 +44,37 @@ export class FrameTemplate {
     if (frame.textKind !== 'output' && frame.textKind !== 'reasoning') return null
     const ops = compile(data)
     if (ops === null || ops.filter((op) => op === TEXT).length !== 1) return null
-    const template = new FrameTemplate(frame.textKind, Uint16Array.from(ops))
+    const template = new FrameTemplate(frame.textKind, inRuns(ops))
     return template.match(data, 0, data.length) === data.length ? template : null
   }
 
-  /** The index after the object that stands at `start`, when it has this shape and ends by `end`; else -1. Bytes beyond `end` are looked at, not believed. */
+  /** The index after the object that stands at `start`, when it has this shape and ends by `end`; else -1. */
   match(data: Uint8Array, start: number, end: number): number {
-    const ops = this.ops
-    const count = ops.length
+    const { program } = this
+    const view = this.#viewOf(data)
+    const offset = data.byteOffset
     let at = start
     this.idCount = 0
     this.completionTokens = null
     this.isAscii = true
-    for (let index = 0; index < count; index++) {
-      const op = ops[index]!
-      if (op < 256) {
-        if (data[at++] !== op) return -1
-      } else {
+    for (let index = 0; index < program.length; ) {
+      const op = program[index++]!
+      if (op < 0) {
         at = this.#fill(op, data, at, end)
         if (at === -1) return -1
+        continue
       }
+      if (at + op > end) return -1
+      for (const stop = at + (op & ~3); at < stop; at += 4)
+        if (view.getInt32(offset + at, true) !== program[index++]) return -1
+      for (const stop = at + (op & 3); at < stop; at++) if (data[at] !== program[index++]) return -1
     }
-    return at <= end ? at : -1
+    return at
+  }
+
+  #viewOf(data: Uint8Array): DataView {
+    if (this.#view.buffer !== data.buffer) this.#view = new DataView(data.buffer)
+    return this.#view
   }
 
   /** What may stand in one hole; -1: not this. */
@@ -109,6 +121,25 @@ export class FrameTemplate {
     }
     return -1
   }
+}
+
+/** Literal bytes, four at a time. */
+function inRuns(ops: readonly number[]): Int32Array {
+  const program: number[] = []
+  for (let at = 0; at < ops.length; ) {
+    if (ops[at]! < 0) {
+      program.push(ops[at++]!)
+      continue
+    }
+    let end = at
+    while (end < ops.length && ops[end]! >= 0) end++
+    program.push(end - at)
+    for (; at + 4 <= end; at += 4) {
+      program.push(ops[at]! | (ops[at + 1]! << 8) | (ops[at + 2]! << 16) | (ops[at + 3]! << 24))
+    }
+    for (; at < end; at++) program.push(ops[at]!)
+  }
+  return Int32Array.from(program)
 }
 
 /** Walks valid JSON once: strings after a colon and numbers become holes, all else stays. Null: nothing to learn from it. */

@@ -4,6 +4,9 @@ import type { WorkerHealth } from '../result/schema.js'
 import type { RecordKeeper } from './keeper.js'
 import type { FromWorker, ToWorker, WorkerSetup } from './messages.js'
 
+/** A young generation that is collected seldom: pauses come between reads of a stream. MiB. */
+const LIMITS = { maxYoungGenerationSizeMb: 64 }
+
 /** The main thread's side of one load worker. A worker that crashes ends like one that is done, without health: its rows stay unsent. */
 export class LoadWorker {
   /** Null, or why connections could not be opened beforehand. */
@@ -12,7 +15,7 @@ export class LoadWorker {
   readonly #worker: Worker
 
   constructor(setup: WorkerSetup, keeper: RecordKeeper) {
-    this.#worker = new Worker(workerEntry(), { workerData: setup, execArgv: [] })
+    this.#worker = new Worker(workerEntry(), { workerData: setup, execArgv: [], resourceLimits: LIMITS })
     let health: WorkerHealth | null = null
     this.ready = new Promise((resolve) => {
       this.#worker.on('message', (message: FromWorker) => {

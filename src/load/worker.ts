@@ -1,9 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Dealer } from './dealer.js'
 import type { FromWorker, ToWorker, WorkerSetup } from './messages.js'
+import { rehearse } from './rehearsal.js'
 import { Sender } from './sender.js'
 
-/** Entry of a load worker thread: opens its connections, waits for the start, sends its share, reports. */
+/** Entry of a load worker thread: rehearses, opens its connections, waits for the start, sends its share, reports. */
 const port = parentPort!
 const setup = workerData as WorkerSetup
 const sender = new Sender(setup)
@@ -17,6 +18,7 @@ port.on('message', (message: ToWorker) => {
 void prepare()
 
 async function prepare(): Promise<void> {
+  await rehearse(setup)
   const error = await sender.connections.open(setup.connections)
   post({ type: 'ready', opened: sender.connections.opened, connectError: error === null ? null : error.message })
 }
