@@ -109,8 +109,8 @@ describe('result files of other tools', () => {
   })
 
   it('of vllm bench serve --append-result hold one result a line', () => {
-    const line = fixture('vllm-0.32.0-detailed.json').trim()
-    const results = readForeignResult(`${line}\n${fixture('vllm-0.32.0.json')}`, 'v.json')
+    const line = (name: string) => JSON.stringify(JSON.parse(fixture(name)))
+    const results = readForeignResult(`${line('vllm-0.32.0-detailed.json')}\n${line('vllm-0.32.0.json')}\n`, 'v.json')
     expect(results.map((result) => result.events?.records.length ?? null)).toEqual([12, null])
   })
 
@@ -150,7 +150,7 @@ describe('result files of other tools', () => {
     expect(() => readForeignResult(JSON.stringify(shorter), 'v.json')).toThrow(
       /field output_lens: 11 entries, but ttfts has 12/,
     )
-    const minutes = fixture('aiperf-0.13.0.json').replace('"unit":"ms"', '"unit":"min"')
+    const minutes = fixture('aiperf-0.13.0.json').replace('"unit": "ms"', '"unit": "min"')
     expect(() => readForeignResult(minutes, 'a.json')).toThrow(/unit: not one of ns, us, ms, s, sec/)
     expect(() => readForeignResult('{"benchmarks": []}', 'g.json')).toThrow(/field benchmarks: /)
   })
