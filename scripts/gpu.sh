@@ -31,12 +31,12 @@ check() {
   build/check --library "$library" --dtype bf16 ${1:+--quick} --json "$OUT/check.json" &&
     build/check --library "$library" --dtype bf16 --quick --deterministic --json "$OUT/check-deterministic.json"
 }
-# The four tools at once, each on the whole quick table of our own kernels (cuBLASLt's are not ours to prove).
+# The four tools at once, each on the whole quick table of our own kernels (cuBLASLt's are not ours to prove), or of SANITIZE_OP alone.
 sanitize() {
   local tools=${*:-memcheck racecheck initcheck synccheck} tool
   for tool in $tools; do
     (
-      timeout "${SANITIZE_SECS:-100}" compute-sanitizer --tool "$tool" --error-exitcode 9 build/check --library "$library" --dtype bf16 --quick --cublaslt none \
+      timeout "${SANITIZE_SECS:-100}" compute-sanitizer --tool "$tool" --error-exitcode 9 build/check --library "$library" --dtype bf16 --quick --cublaslt none ${SANITIZE_OP:+--op "$SANITIZE_OP"} \
         >"$OUT/sanitize-$tool.txt" 2>&1
       local code=$? log=$OUT/sanitize-$tool.txt
       echo "$tool: exit $code$([ $code = 124 ] && echo " (out of time in or after: $(tail -n 1 "$log" | cut -c1-40))"); $(grep 'SUMMARY' "$log" | tail -n 1); $(grep -E '^(all within|FAILED)' "$log")"
@@ -79,17 +79,24 @@ row() {
   local name=$1
   shift
   echo "== $name: bench run $* ($SECONDS s)"
+  mkdir -p results
   rm -rf "results/$name"
-  timeout "${ROW_SECS:-420}" ./bench run "$@" --out "results/$name" --no-color --quiet 2>"$OUT/$name.log" || { echo "exit $?"; tail -n 5 "$OUT/$name.log"; }
+  timeout "${ROW_SECS:-420}" ./bench run "$@" --out "results/$name" --no-color --quiet >"results/$name.txt" 2>"results/$name.log" || { echo "exit $?"; tail -n 5 "results/$name.log"; }
+  head -n 2 "results/$name.txt"
 }
 rows_decode1() { row decode-c1 decode -c 1 -n 11 --warmup 1 --repeats 1 -t static paged; }
-rows_decode16() { row decode-c16 decode -c 16 -n 48 --warmup 16 --repeats 1 -t static paged; }
+rows_decode16() { row decode-c16 decode -c 16 -n 32 --warmup 16 --repeats 1 -t static paged; }
 rows_decode64() { row decode-c64 decode -c 64 -n 128 --warmup 64 --repeats 1 -t static paged; }
-rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t static paged; }
-rows_even256() { row even-c256 even -c 256 -n 512 --warmup 256 --repeats 1 -t static paged --gpu-memory-utilization 0.95; }
+rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t paged; }
+rows_even256() { row even-c256 even -c 256 -n 512 --warmup 256 --repeats 1 -t paged --gpu-memory-utilization 0.95; }
+# A static batch of slots of 4,096 tokens holds some 107 of them in this memory: two batches tell its rate.
+rows_static256() {
+  row decode-c256-static decode -c 256 -n 214 --warmup 8 --repeats 1 -t static
+  row even-c256-static even -c 256 -n 214 --warmup 8 --repeats 1 -t static --gpu-memory-utilization 0.95
+}
 rows_prefill16() { row prefill-c16 prefill -c 16 -n 256 --warmup 32 --repeats 1 -t static paged; }
 rows_chat16() { row chat-c16 chat -c 16 -n "${CHAT_REQUESTS:-160}" --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }
-rows_fixed16() { row fixed-c16 fixed -c 16 -n 160 --warmup 16 --repeats 3 -t static paged; }
+rows_fixed16() { row fixed-c16 fixed -c 16 -n 128 --warmup 16 --repeats 3 -t static paged; }
 rows_smollm() { row smollm-c1 decode -c 1 -n 24 --warmup 1 --repeats 1 -t static paged --model smollm2-135m; }
 # The ceilings are measured once, before the rows.
 matrix() {
