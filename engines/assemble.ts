@@ -168,6 +168,7 @@ function describe(
     dtype: info.dtype,
     backend: info.backend,
     deviceName: info.name,
+    deviceUuid: info.uuid ?? null,
     blockSize: cache.blockSize,
     kvBlocksTotal: cache.blocks,
     kvBytes: cache.blocks * cache.blockBytes,

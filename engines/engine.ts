@@ -90,6 +90,8 @@ export interface EngineInfo {
   dtype: string
   backend: 'cpu' | 'cuda'
   deviceName: string
+  /** As NVML names the card: telemetry must read this one; null on the CPU. */
+  deviceUuid: string | null
   blockSize: number
   /** Sequences' worth of KV memory: blocks (paged) or slots (static). */
   kvBlocksTotal: number

@@ -24,7 +24,7 @@ const program = new Command('bench')
 const run = program
   .command('run')
   .description(
-    'load every target with the same plan, compare them, write results/<id>/ with report.html; exit 0, 3 INVALID or failed, 130 Ctrl-C',
+    'load every target with the same plan, compare them, write results/<id>/ with report.html; exit 0, 3 INVALID or failed, 5 NO-STEADY-STATE, 130 Ctrl-C',
   )
   .argument(
     '[scenario]',

@@ -24,10 +24,10 @@ export function describePlan(scenario: Scenario, plan: Plan, targets: readonly T
   return 0
 }
 
-/** Exit code of a run whose figures do not count. */
-export const INVALID_EXIT = 3
+/** Exit code of `bench run` for each verdict; UNVERIFIED stands in records of earlier versions only. */
+export const VERDICT_EXITS = { VALID: 0, UNVERIFIED: 0, INVALID: 3, 'NO-STEADY-STATE': 5 } as const
 
-/** 0 for VALID, and for NO-STEADY-STATE and UNVERIFIED, which say what is missing; 3 when the run is INVALID. A run stopped by Ctrl-C is a Failure that says where its part is. */
+/** By the run's verdict. A run stopped by Ctrl-C is a Failure that says where its part is. */
 export function exitCodeOf(summary: Summary | null, interrupt: Interrupt, directory: string): number {
   if (interrupt.signal.aborted)
     throw new Failure(
@@ -35,7 +35,7 @@ export function exitCodeOf(summary: Summary | null, interrupt: Interrupt, direct
       'stopped by Ctrl-C; what was measured is kept and marked partial',
       `bench report ${directory}`,
     )
-  return summary?.verdict.validity === 'INVALID' ? INVALID_EXIT : 0
+  return summary === null ? 0 : VERDICT_EXITS[summary.verdict.validity]
 }
 
 export async function writeReports(
@@ -77,5 +77,5 @@ export function verdictLine({ verdict }: Summary): string | null {
   const codes = [
     ...new Set(verdict.reasons.filter((reason) => reason.severity !== 'note').map((reason) => reason.code)),
   ]
-  return `verdict ${verdict.validity} (exit ${verdict.validity === 'INVALID' ? INVALID_EXIT : 0}): ${codes.join(', ')}`
+  return `verdict ${verdict.validity} (exit ${VERDICT_EXITS[verdict.validity]}): ${codes.join(', ')}`
 }

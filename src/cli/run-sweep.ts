@@ -10,7 +10,7 @@ import { atLoad, type LoadPoint, nextProbe, type Probe, searchResult, sweepPoint
 import type { Scenario, Search } from '../scenario/types.js'
 import type { Interrupt } from './interrupt.js'
 import { reportCommand } from './report.js'
-import { exitCodeOf, INVALID_EXIT } from './run-output.js'
+import { exitCodeOf, VERDICT_EXITS } from './run-output.js'
 import { type RunSetting, runPoint } from './run-point.js'
 
 type SweepSetting = RunSetting & { interrupt: Interrupt }
@@ -46,12 +46,11 @@ export async function runSweep(scenario: Scenario, setting: SweepSetting): Promi
   await reportCommand([setting.directory], { format: 'html' })
   process.stdout.write(printed(rows, setting))
   const counted = scenario.search === null ? rows : rows.filter((row) => row.value === found)
-  const invalid = counted.some((row) => row.validity === 'INVALID')
-  return setting.interrupt.signal.aborted
-    ? exitCodeOf(null, setting.interrupt, setting.directory)
-    : invalid
-      ? INVALID_EXIT
-      : 0
+  if (setting.interrupt.signal.aborted) return exitCodeOf(null, setting.interrupt, setting.directory)
+  const worst = (['INVALID', 'NO-STEADY-STATE'] as const).find((verdict) =>
+    counted.some((row) => row.validity === verdict),
+  )
+  return VERDICT_EXITS[worst ?? 'VALID']
 }
 
 /** stdout has the result only: a table, or what --json or --markdown asked for. */

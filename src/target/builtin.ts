@@ -21,6 +21,7 @@ interface Ready {
     dtype: string
     backend: string
     deviceName: string
+    deviceUuid: string | null
     blockSize: number
     kvBytes: number
     options: Record<string, string | number | boolean | null>
@@ -65,7 +66,7 @@ export async function startBuiltin(
     info: targetInfo(spec, ready, (performance.now() - startedMs) / 1000),
     baseUrl: `${ready.url.replace(/\/+$/, '')}/v1`,
     pid: ready.pid,
-    gpuUuid: null,
+    gpuUuid: ready.info.deviceUuid,
     died: died.signal,
     stop,
   }

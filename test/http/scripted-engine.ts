@@ -214,6 +214,7 @@ function engineInfo(maxModelLen: number): EngineInfo {
     dtype: 'f32',
     backend: 'cpu',
     deviceName: 'none',
+    deviceUuid: null,
     blockSize: 16,
     kvBlocksTotal: 1000,
     kvBytes: 0,

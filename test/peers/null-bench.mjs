@@ -29,8 +29,9 @@ export async function onServer(schedule, use) {
 }
 
 /** One closed-loop run of ours with one client thread. */
-export async function oneRun(server, { concurrency, requests, output, warmup = 0 }) {
-  const load = `[{phase: warmup, requests: ${warmup}}, {concurrency: ${concurrency}, requests: ${requests}}]`
+export async function oneRun(server, { concurrency, requests, output, warmup = 0, staggerMs = null }) {
+  const stagger = staggerMs === null ? '' : `, stagger: ${staggerMs}ms`
+  const load = `[{phase: warmup, requests: ${warmup}}, {concurrency: ${concurrency}, requests: ${requests}${stagger}}]`
   const scenario = parseScenario(`workload: {input: 32, output: ${output}}\nload: ${load}\n`, 'null-bench')
   const plan = await makePlan(scenario, { vocabSize: 32_000 })
   const target = { baseUrl: server.url, apiKey: null, api: 'completions', model: MODEL }

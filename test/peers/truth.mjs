@@ -7,6 +7,8 @@ import { failures, oneRun, onServer, round } from './null-bench.mjs'
 
 const SCHEDULE = { ttftMs: 100, itlMs: 20, tokensPerFrame: 1 }
 const OUTPUT = 32
+/** One answer. Slots open over as long: equal answers would else end, and the next begin, all in one instant, which no server's users do. */
+const ANSWER_MS = SCHEDULE.ttftMs + (OUTPUT - 1) * SCHEDULE.itlMs
 /** Enough waves for a stable median: requests at each number of streams. */
 const LOADS = { 1: 40, 16: 160, 256: 1024 }
 
@@ -18,7 +20,14 @@ export async function truth(concurrencies = Object.keys(LOADS).map(Number)) {
 }
 
 async function compare(concurrency) {
-  const load = { concurrency, requests: LOADS[concurrency] ?? 4 * concurrency, output: OUTPUT, warmup: concurrency + 3 }
+  const requests = LOADS[concurrency] ?? 4 * concurrency
+  const load = {
+    concurrency,
+    requests,
+    output: OUTPUT,
+    warmup: concurrency + 3,
+    staggerMs: concurrency > 1 ? ANSWER_MS : 0,
+  }
   const { traces, value } = await onServer(SCHEDULE, (server) => oneRun(server, load))
   const traceOf = new Map(traces.map((trace) => [trace.requestId, trace]))
   const pairs = value.records
