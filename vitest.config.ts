@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**', 'node_modules/**'],
+    exclude: ['test/browser/**', 'test/load/truth.test.ts', 'node_modules/**'], // truth: vitest.timing.config.ts
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',

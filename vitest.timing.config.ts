@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+/** What compares clocks to a fifth of a millisecond has the machine for itself: after the other tests, one file at a time. */
+export default defineConfig({
+  test: {
+    include: ['test/load/truth.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    pool: 'forks',
+    maxWorkers: 1,
+  },
+})
