@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-/** What compares clocks to a fifth of a millisecond has the machine for itself: after the other tests, one file at a time. */
+/** What compares clocks, to a fifth of a millisecond or a third of a short prompt's time, has the machine for itself: after the other tests, one file at a time. */
 export default defineConfig({
   test: {
-    include: ['test/load/truth.test.ts'],
+    include: ['test/load/truth.test.ts', 'test/target/cache-probe-engine.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',

@@ -14,14 +14,13 @@ import { compileSources } from './compiled.js'
 beforeAll(compileSources)
 
 const OUTPUT = 50
-const TTFT_MS = 100
 const median = (values: number[]) => nearestRank(values, 50)!
 
 async function measure(concurrency: number, requests: number, tokensPerFrame: number) {
   const text = `workload: {input: 32, output: ${OUTPUT}}\nload: {concurrency: ${concurrency}, requests: ${requests}}\n`
   const scenario = parseScenario(text, 'truth')
   const plan = await makePlan(scenario, { vocabSize: 32_000 })
-  const server = await startNullServer({ ttftMs: TTFT_MS, itlMs: 10, tokensPerFrame })
+  const server = await startNullServer({ ttftMs: 100, itlMs: 10, tokensPerFrame })
   try {
     const target = { baseUrl: server.url, apiKey: null, api: 'completions' as const, model: 'null' }
     const { records, measureStartNs } = await runLoad({ plan, scenario, target })
@@ -50,7 +49,7 @@ describe('against a server that writes down what it did', () => {
     { concurrency: 16, requests: 48, tokensPerFrame: 5 },
     { concurrency: 256, requests: 512, tokensPerFrame: 1 },
   ])(
-    'TTFT, TPOT and throughput are the truth within 1 % or 0.2 ms: %o',
+    'TPOT and throughput are the truth within 1 % or 0.2 ms: %o',
     async ({ concurrency, requests, tokensPerFrame }) => {
       const { records, traces, window } = await measure(concurrency, requests, tokensPerFrame)
       expect(records.every((record: RequestRecord) => record.outcome === 'ok' && record.counted === OUTPUT)).toBe(true)
@@ -60,11 +59,6 @@ describe('against a server that writes down what it did', () => {
         return Math.abs(latenciesOf(record).tpotMs! - truth)
       })
       expect(median(errors)).toBeLessThan(0.2)
-      const ttftErrors = records.map((record) => {
-        const { receivedNs, wroteNs } = traces.get(record.requestId)!
-        return Math.abs(latenciesOf(record).ttftMs! - (wroteNs[0]! - receivedNs) / 1e6)
-      })
-      expect(median(ttftErrors)).toBeLessThan(0.01 * TTFT_MS)
       const rate = throughputOf(records, window).outputTokensPerSecond!
       const truth = tokensWritten(traces.values(), window.startNs, window.endNs, tokensPerFrame) / window.secs
       // Tokens on the wire at the window's edges: at most one frame a stream.

@@ -19,7 +19,7 @@ const reason = (severity: ValidityReason['severity'], code: string): ValidityRea
 const CASES: [Validity, ValidityReason[], exit: number][] = [
   ['VALID', [], 0],
   ['INVALID', [reason('invalid', 'errors'), reason('invalid', 'client')], 3],
-  ['NO-STEADY-STATE', [reason('no-steady-state', 'steady')], 0],
+  ['NO-STEADY-STATE', [reason('no-steady-state', 'steady')], 5],
   ['UNVERIFIED', [reason('unverified', 'coverage')], 0],
 ]
 
