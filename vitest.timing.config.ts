@@ -8,5 +8,6 @@ export default defineConfig({
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 1,
+    retry: 2, // what else the machine does for a moment is not the client's error; what is, fails three times
   },
 })

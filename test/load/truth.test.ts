@@ -16,11 +16,11 @@ beforeAll(compileSources)
 const OUTPUT = 50
 const median = (values: number[]) => nearestRank(values, 50)!
 
-async function measure(concurrency: number, requests: number, tokensPerFrame: number) {
+async function measure(concurrency: number, requests: number, tokensPerFrame: number, itlMs: number) {
   const text = `workload: {input: 32, output: ${OUTPUT}}\nload: {concurrency: ${concurrency}, requests: ${requests}}\n`
   const scenario = parseScenario(text, 'truth')
   const plan = await makePlan(scenario, { vocabSize: 32_000 })
-  const server = await startNullServer({ ttftMs: 100, itlMs: 10, tokensPerFrame })
+  const server = await startNullServer({ ttftMs: 100, itlMs, tokensPerFrame })
   try {
     const target = { baseUrl: server.url, apiKey: null, api: 'completions' as const, model: 'null' }
     const { records, measureStartNs } = await runLoad({ plan, scenario, target })
@@ -44,14 +44,15 @@ function tokensWritten(traces: Iterable<NullTrace>, startNs: number, endNs: numb
 
 describe('against a server that writes down what it did', () => {
   it.each([
-    { concurrency: 1, requests: 4, tokensPerFrame: 1 },
-    { concurrency: 16, requests: 48, tokensPerFrame: 1 },
-    { concurrency: 16, requests: 48, tokensPerFrame: 5 },
-    { concurrency: 256, requests: 512, tokensPerFrame: 1 },
+    { concurrency: 1, requests: 4, tokensPerFrame: 1, itlMs: 10 },
+    { concurrency: 16, requests: 48, tokensPerFrame: 1, itlMs: 10 },
+    { concurrency: 16, requests: 48, tokensPerFrame: 5, itlMs: 10 },
+    // The schedule of docs/other-tools.md: server and client share two cores with everything else here, at 12,800 tokens/s.
+    { concurrency: 256, requests: 512, tokensPerFrame: 1, itlMs: 20 },
   ])(
     'TPOT and throughput are the truth within 1 % or 0.2 ms: %o',
-    async ({ concurrency, requests, tokensPerFrame }) => {
-      const { records, traces, window } = await measure(concurrency, requests, tokensPerFrame)
+    async ({ concurrency, requests, tokensPerFrame, itlMs }) => {
+      const { records, traces, window } = await measure(concurrency, requests, tokensPerFrame, itlMs)
       expect(records.every((record: RequestRecord) => record.outcome === 'ok' && record.counted === OUTPUT)).toBe(true)
       const errors = records.map((record) => {
         const { wroteNs } = traces.get(record.requestId)!
