@@ -22,7 +22,7 @@ export async function openDevice(options: EngineOptions, progress: (line: string
     throw new EngineError('kernels-missing', `no CUDA kernels: ${built.cudaReason}`)
   }
   try {
-    return new Kernels(built.cuda, deviceOptions(options))
+    return new Kernels(built.cuda, { ...deviceOptions(options), matmul_choices: choicesFile(options.kernelChoices) })
   } catch (error) {
     if (options.backend === 'cuda' || !(error instanceof KernelError) || error.code !== 'KN_NO_DEVICE') throw error
     progress(`no usable GPU (${error.message}); the CPU kernels serve instead`)
@@ -79,22 +79,13 @@ function choicesFile(kernelChoices: string): string {
   }
 }
 
-function deviceOptions({
-  dtype,
-  deterministic,
-  fault,
-  threads,
-  cublaslt,
-  kernelChoices,
-  wgmma,
-}: EngineOptions): DeviceOptions {
+function deviceOptions({ dtype, deterministic, fault, threads, cublaslt, wgmma }: EngineOptions): DeviceOptions {
   return {
     dtype: dtype === 'auto' ? 'bf16' : dtype,
     deterministic,
     fault,
     threads,
     cublaslt: cublaslt === 'auto' ? '' : cublaslt,
-    matmul_choices: choicesFile(kernelChoices),
     wgmma,
   }
 }

@@ -1,9 +1,8 @@
-import { request } from 'undici'
 import { type PrefixCounters, prefixCounters } from '../metrics/prefix-counters.js'
 import type { CacheCheck, CacheProbe } from '../result/schema.js'
+import type { ServerScrape } from '../result/server-view.js'
 import { type ProbeInput, probeCache } from './cache-probe.js'
-
-const LIMIT_MS = 3000
+import { readMetrics } from './metrics-page.js'
 
 export interface CacheCheckInput extends ProbeInput {
   /** What an earlier block of the same target found; null: this is its first. */
@@ -21,7 +20,7 @@ export interface OpenCacheCheck {
  * every answer needs no second probe.
  */
 export async function openCacheCheck(input: CacheCheckInput): Promise<OpenCacheCheck> {
-  const counters = await readCounters(input)
+  const counters = await readCounters(input, 'before')
   if (counters !== null) return { counters, before: null }
   const reports = input.earlier?.before?.reportsCachedTokens === true
   return { counters: null, before: reports ? input.earlier!.before : await probeCache(input) }
@@ -30,7 +29,7 @@ export async function openCacheCheck(input: CacheCheckInput): Promise<OpenCacheC
 /** After the load: the counters' gain, or a second probe, so that a cache that came or went in between is seen. */
 export async function closeCacheCheck(open: OpenCacheCheck, input: CacheCheckInput): Promise<CacheCheck> {
   if (open.counters !== null) {
-    const now = await readCounters(input)
+    const now = await readCounters(input, 'after')
     return { counters: now === null ? null : gain(open.counters, now), before: null, after: null }
   }
   const again = open.before?.reportsCachedTokens !== true && !input.signal?.aborted
@@ -44,16 +43,10 @@ function gain(first: PrefixCounters, last: PrefixCounters): PrefixCounters | nul
   return lookedUp < 0 || found < 0 ? null : { lookedUp, found }
 }
 
-async function readCounters({ target, signal }: CacheCheckInput): Promise<PrefixCounters | null> {
-  try {
-    const response = await request(new URL('/metrics', target.baseUrl), {
-      headers: target.apiKey === null ? {} : { authorization: `Bearer ${target.apiKey}` },
-      ...{ headersTimeout: LIMIT_MS, bodyTimeout: LIMIT_MS },
-      ...(signal ? { signal } : {}),
-    })
-    const text = await response.body.text()
-    return response.statusCode === 200 ? prefixCounters(text) : null
-  } catch {
-    return null
-  }
+async function readCounters(
+  { target, signal }: CacheCheckInput,
+  when: ServerScrape['when'],
+): Promise<PrefixCounters | null> {
+  const { text } = await readMetrics(target.baseUrl, target.apiKey, when, signal)
+  return text === null ? null : prefixCounters(text)
 }
