@@ -105,6 +105,7 @@ export class WorkerEngine implements EngineClient {
       queueMicrotask(() => this.#end(handle, 'error', why))
       return null
     }
+    if (this.#integrity === '') this.#integrity = null /* of what was before; a finding stays */
     const { promptTokenIds, ...rest } = request
     this.#post({ kind: 'submit', handle, request: rest, prompt: Int32Array.from(promptTokenIds) })
     return null

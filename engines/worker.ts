@@ -11,6 +11,8 @@ import { NO_TRACE, TraceFile, type TraceSink } from './trace.js'
 /** Between two turns of this thread's event loop (garbage-collection records arrive there) while there is work. */
 const YIELD_NS = 100e6
 const MS_NS = 1e6
+/** Without work for so long the engine checks itself: the walk over every block (4 ms for 200,000) must not delay the next request. */
+const IDLE_CHECK_MS = 20
 
 const port = parentPort!
 const input = workerData as WorkerInput
@@ -52,15 +54,14 @@ async function turn(loop: EngineLoop, trace: TraceSink): Promise<void> {
     const nowNs = monotonicNs()
     trace.tick(nowNs)
     if (worked) checked = false
-    if (!loop.busy && !checked) {
-      checkIdle(loop)
-      checked = true
-    }
     if (!worked || nowNs - yieldedNs > YIELD_NS) {
       await new Promise((resolve) => setImmediate(resolve))
       yieldedNs = nowNs
     }
-    if (!worked) sleep(loop, trace, rings)
+    if (!worked && sleep(loop, trace, rings, checked) && !loop.busy) {
+      checkIdle(loop)
+      checked = true
+    }
   }
 }
 
@@ -76,12 +77,14 @@ function obey(loop: EngineLoop): boolean {
   }
 }
 
-/** Until the doorbell rings again, or a batch that is being gathered is due. */
-function sleep(loop: EngineLoop, trace: TraceSink, rings: number): void {
+/** Until the doorbell rings again, a batch that is being gathered is due, or, unless `checked`, a check is (then true). */
+function sleep(loop: EngineLoop, trace: TraceSink, rings: number, checked: boolean): boolean {
   const waitNs = loop.engine.nextWorkInNs(monotonicNs())
-  if (waitNs === 0) return
+  if (waitNs === 0) return false
   trace.tick(Number.POSITIVE_INFINITY)
-  Atomics.wait(doorbell, 0, rings, waitNs / MS_NS)
+  const waitMs = waitNs / MS_NS
+  const timedOut = Atomics.wait(doorbell, 0, rings, checked ? waitMs : Math.min(waitMs, IDLE_CHECK_MS)) === 'timed-out'
+  return timedOut && !checked && waitMs > IDLE_CHECK_MS
 }
 
 function checkIdle(loop: EngineLoop): void {

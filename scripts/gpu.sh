@@ -89,10 +89,10 @@ rows_decode16() { row decode-c16 decode -c 16 -n 32 --warmup 16 --repeats 1 -t s
 rows_decode64() { row decode-c64 decode -c 64 -n 128 --warmup 64 --repeats 1 -t static paged; }
 rows_decode256() { row decode-c256 decode -c 256 -n 512 --warmup 256 --repeats 1 -t paged; }
 rows_even256() { row even-c256 even -c 256 -n 512 --warmup 256 --repeats 1 -t paged --gpu-memory-utilization 0.95; }
-# A static batch of slots of 4,096 tokens holds some 107 of them in this memory: two batches tell its rate.
+# A static batch of slots of 4,096 tokens holds some 107 of them in this memory: one to warm up, four whole ones to measure.
 rows_static256() {
-  row decode-c256-static decode -c 256 -n 214 --warmup 8 --repeats 1 -t static
-  row even-c256-static even -c 256 -n 214 --warmup 8 --repeats 1 -t static --gpu-memory-utilization 0.95
+  row decode-c256-static decode -c 256 -n 428 --warmup 107 --repeats 1 -t static
+  row even-c256-static even -c 256 -n 428 --warmup 107 --repeats 1 -t static --gpu-memory-utilization 0.95
 }
 rows_prefill16() { row prefill-c16 prefill -c 16 -n 256 --warmup 32 --repeats 1 -t static paged; }
 rows_chat16() { row chat-c16 chat -c 16 -n "${CHAT_REQUESTS:-160}" --warmup 16 --repeats "${REPEATS:-3}" -t static paged; }

@@ -142,7 +142,7 @@ describe('an engine process', () => {
       )
     }
     let stats = { running: 1, waiting: 1, kvBlocksUsed: 1, integrity: null as string | null }
-    for (let i = 0; i < 100 && stats.running + stats.waiting > 0; i++) {
+    for (let i = 0; i < 100 && (stats.running + stats.waiting > 0 || stats.integrity === null); i++) {
       await sleep(20)
       stats = (await api.get('/v1/engine')).json.stats
     }
