@@ -59,7 +59,9 @@ describe('an engine in its worker thread', () => {
       expect(lines.some((line) => line.includes('loading tiny-seed1'))).toBe(true)
       const requests = mixedRequests(40)
       const generated = Promise.all(requests.map((request) => generate(engine, request)))
-      expect(engine.stats().integrity).toBeNull() /* what a check said of the time before does not stand for this work */
+      expect(
+        engine.stats().integrity,
+      ).toBeNull() /* what a check said of the time before does not stand for this work */
       const all = await generated
       all.forEach((outputs, i) => {
         expect(outputs.flatMap((output) => output.tokenIds)).toHaveLength(requests[i]!.maxTokens)
