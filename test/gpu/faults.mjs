@@ -100,7 +100,7 @@ async function keptChoices() {
   const damaged = (await start(file)) && read()
   writeFileSync(file, first.replace('pagedbench', 'another'))
   const foreign = (await start(file)) && read()
-  const without = await start('/proc/nowhere/matmul')
+  const without = await start(join(file, 'below-a-file', 'matmul'))
   rmSync(folder, { recursive: true })
   const ok =
     lines(first) > 10 &&
