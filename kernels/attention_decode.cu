@@ -4,8 +4,9 @@
  * because the tensor cores do the products (the query heads of a KV head are the 16 rows of an mma; CUDA cores would stall from 4 up).
  *
  * Balance (as stream-K): all key tiles of all (row, KV head) units lie in one flat list; block c of C takes tiles W*c/C .. W*(c+1)/C
- * of it, whatever the lengths are, so a frozen grid suits every replay. The list is never stored: each block sums kv_length and
- * finds its start. A unit that crosses blocks leaves f32 partials (O, m, l); the block that comes last merges them.
+ * of it, whatever the lengths are, so a frozen grid suits every replay. The list is never stored: each block sums kv_length and finds its
+ * start. A unit that crosses blocks leaves f32 partials (O, m, l); the block that comes last merges them. Where units are few and about
+ * as long as each other, each is one block's instead, and nothing is merged.
  *
  * A block has 4 warps; warp w takes keys 16w..16w+15 of each tile, with its own softmax state and its own cp.async ring, so warps
  * meet only at the end of a unit. The ring runs on across units. Loads are issued STAGES tiles ahead, the first of them while the
@@ -148,7 +149,7 @@ static __global__ void __launch_bounds__(kDecodeWarps * 32, 2) attention_decode_
     if (place.tile + 1 == place.tiles || i + 1 == count) {
       const int unit = share.start + i - place.tile;
       const int first = range_owner(unit, share.tiles, share.blocks), last = range_owner(unit + place.tiles - 1, share.tiles, share.blocks);
-      const bool whole = first == last;
+      const bool whole = share.whole || first == last;
       float *partial = a.partials + static_cast<long long>(2 * blockIdx.x + (first == static_cast<int>(blockIdx.x))) * partial_floats<D>();
       end_unit<D, ROWS>(a, state.o, state.m, state.l, hand, place, whole, partial);
       if (!whole && arrives_last(arrivals, first, last)) merge_unit<D>(a, place, first, last);

@@ -11,9 +11,13 @@
 static constexpr size_t WORKSPACE_BYTES = 64u << 20;
 static constexpr int CUBLASLT_CANDIDATES = 8; /* it proposes no more (cuBLASLt 13.1, H100) */
 /* What a kernel that asks for its weights before the wait gains in a step, and timing it alone does not show: up to 8 tokens, where all of
- * them start that way (H100, Llama-3-8B, step of 8: 6.31 ms without it, 6.00 with; at 16 tokens a bonus chooses wrongly: 6.67, 7.26). */
-static constexpr float EARLY_WEIGHTS_MS = 1.5e-3f;
-static constexpr int EARLY_WEIGHTS_TOKENS = 8;
+ * them start that way (H100, Llama-3-8B, step of 8: 6.31 ms without it, 6.00 with; at 16 tokens a bonus chooses wrongly: 6.67, 7.26), and the
+ * Hopper kernel's beyond 128 tokens (step of 256: 15.01 -> 14.93; at 64 wrong: 7.86, 7.99). */
+static float early_weights_ms(const kn_device *device, MatmulKind kind, int m) {
+  if (!device->pdl || kind == MatmulKind::CublasLt) return 0;
+  if (m <= 8) return 1.5e-3f;
+  return kind == MatmulKind::Hopper && m > 128 ? 3e-3f : 0;
+}
 
 static const MatmulChoice *choose(kn_device *device, const MatmulProblem &p);
 static MatmulChoice guess(kn_device *device, const MatmulProblem &p, const MatmulKey &bucketKey);
@@ -142,7 +146,7 @@ static int32_t tune(kn_device *device, const MatmulProblem &p, MatmulChoice *bes
     if (getenv("BENCH_MATMUL_TRACE") != nullptr)
       fprintf(stderr, "matmul m %d n %d k %d: kind %d variant %d: %.1f us, %.0f GB/s, %.1f TFLOP/s\n", p.m, p.n, p.k,
               static_cast<int>(candidate.kind), candidate.variant, 1e3 * time, 2e-6 * p.n * p.k / time, 1e-9 * flops / time);
-    if (device->pdl && candidate.kind != MatmulKind::CublasLt && p.m <= EARLY_WEIGHTS_TOKENS) time -= EARLY_WEIGHTS_MS;
+    time -= early_weights_ms(device, candidate.kind, p.m);
     if (time < bestTime) {
       bestTime = time;
       *best = candidate;

@@ -17,8 +17,7 @@ static __global__ void __launch_bounds__(V == 8 ? 512 : 1024)
     const int i = V * (threadIdx.x + c * blockDim.x);
     if (early && i < width) load_values<V>(weight + i, scale[c]);
   }
-  griddep_wait();
-  griddep_launch();
+  griddep_pass(gridDim.x >= kEarlyTokens);
   float sum = 0.0f;
 #pragma unroll
   for (int c = 0; c < C; c++) {

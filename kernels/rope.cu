@@ -38,8 +38,7 @@ static __global__ void __launch_bounds__(128) rope_kernel(const RopeArguments a)
     load_rotation(cosines, cosines + half, c, s);
   }
   if (STORE && valid && head >= a.heads) slot = a.kvSlot[token];
-  griddep_wait();
-  griddep_launch();
+  griddep_pass(true);
   if (!valid) return;
   bf16 *low = a.qkv + ((long long)token * (a.heads + 2 * a.kvHeads) + head) * a.headDim + i, *high = low + half;
   float x[8], y[8];

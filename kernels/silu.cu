@@ -7,9 +7,8 @@ enum SiluPart { SILU_MUL, SILU, MUL };
 static __device__ __forceinline__ float silu(float x) { return x / (1.0f + __expf(-x)); }
 
 template <int V, int PART>
-static __global__ void __launch_bounds__(256) silu_kernel(bf16 *out, const bf16 *gateUp, unsigned width, long long count) {
-  griddep_wait();
-  griddep_launch();
+static __global__ void __launch_bounds__(256) silu_kernel(bf16 *out, const bf16 *gateUp, unsigned width, long long count, bool early) {
+  griddep_pass(early);
   const long long i = V * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
   if (i >= count) return;
   const long long row = i / width;
@@ -33,7 +32,7 @@ static int32_t launch_silu(kn_device *device, const char *name, kn_addr out, kn_
   const long long count = static_cast<long long>(tokens) * width;
   const bool vectors = width % 8 == 0 && aligned16(out) && aligned16(gate_up);
   return launch(device, name, vectors ? silu_kernel<8, PART> : silu_kernel<1, PART>, divide_up(count, vectors ? 8 * 256 : 256), 256, 0,
-                pointer<bf16>(out), pointer<bf16>(gate_up), width, count);
+                pointer<bf16>(out), pointer<bf16>(gate_up), width, count, tokens >= kEarlyTokens);
 }
 
 extern "C" int32_t kn_silu_mul(kn_device *device, kn_addr out, kn_addr gate_up, int32_t tokens, int32_t width) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything one asks of a GPU machine, in one script: correctness first, then measurements; results under $OUT (default: out/).
-#   scripts/gpu.sh info | check [quick] | sanitize [tool ...] | model [preset] [layers] | answers [preset] | faults | kernels [preset] | attention | step [preset]
+#   scripts/gpu.sh info | check [quick] | sanitize [tool ...] | model [preset] [layers] | answers [preset] | faults [pattern] | kernels [preset] | attention | step [preset]
 #                  | matrix row ... | peers
 # Needs nothing but what `npm run bundle` packs (unpacked in the current folder, or a built checkout).
 set -uo pipefail
@@ -57,7 +57,7 @@ model() {
 }
 # Greedy answers of both engines, deterministic and fast: answers [preset]
 answers() { timeout 200 node test/gpu/answers.mjs --model "${1:-llama-3-8b}" --json "$OUT/answers-${1:-llama-3-8b}.json"; }
-faults() { timeout 200 node test/gpu/faults.mjs --json "$OUT/faults.json"; }
+faults() { timeout 200 node test/gpu/faults.mjs --only "${1:-}" --json "$OUT/faults.json"; }
 kernels() { node dist/kernels/bench.js --json --library cuda --model "${1:-llama-3-8b}" >"$OUT/kernels-${1:-llama-3-8b}.json" && node dist/kernels/bench.js --library cuda --model "${1:-llama-3-8b}"; }
 
 # Prefill attention by wgmma: beside mma.sync and both timed; then against f64, and its bits alone and in chunks.

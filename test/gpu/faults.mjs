@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // What happens when things go wrong on the card: each case must end in a clear error, within its time, and nothing may hang.
-//   node test/gpu/faults.mjs [--backend cuda] [--json FILE]
+//   node test/gpu/faults.mjs [--backend cuda] [--only PATTERN] [--json FILE]
 // With --backend cpu those cases run that need no card. Exit code 1: a case went otherwise.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,11 @@ import { complete, spawnEngine } from './engine.mjs'
 import { promptOf } from './requests.mjs'
 
 const { values: flags } = parseArgs({
-  options: { backend: { type: 'string', default: 'cuda' }, json: { type: 'string' } },
+  options: {
+    backend: { type: 'string', default: 'cuda' },
+    only: { type: 'string', default: '' },
+    json: { type: 'string' },
+  },
 })
 const cuda = flags.backend === 'cuda'
 const TINY = ['--model', 'tiny', '--backend', flags.backend]
@@ -71,6 +75,7 @@ console.log(
 process.exit(failed === 0 ? 0 : 1)
 
 async function check(name, body) {
+  if (!new RegExp(flags.only).test(name)) return
   const started = performance.now()
   let ok = false
   let detail = ''
