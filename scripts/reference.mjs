@@ -37,6 +37,7 @@ function rowsOf(file, { manifest, summary }) {
       id: `${file.replace(/\.json$/, '')}/${target.name}`,
       file,
       device: target.device ?? manifest.telemetry?.gpu?.name ?? null,
+      gpuUuid: manifest.telemetry?.gpu?.uuid ?? null,
       driver: manifest.telemetry?.gpu?.driver ?? null,
       model: target.model,
       weights: target.weights,
@@ -73,7 +74,7 @@ function writeReadme(entries) {
     (row) =>
       `| ${row.scenario}, ${row.concurrency ?? 'open loop'} | ${row.engine} | ${row.model}, ${row.dtype ?? '–'} | ${number(row.outputTokensPerSecond, row.outputTokensPerSecond < 100 ? 1 : 0)} | ` +
       `${number(row.wholeRunOutputTokensPerSecond, row.wholeRunOutputTokensPerSecond < 100 ? 1 : 0)} | ${number(row.promptTokensPerSecond)} | ${number(row.ttftP50Ms, 1)} | ${number(row.itlP50Ms, 2)} | ${share(row.shareOfLimit)} | ` +
-      `${row.gpuUtilizationMean === null ? '–' : `${row.gpuUtilizationMean.toFixed(0)} %`} | ${row.validity} | ${row.device} |`,
+      `${row.gpuUtilizationMean === null ? '–' : `${row.gpuUtilizationMean.toFixed(0)} %`} | ${row.validity} | ${row.device ?? '–'}${row.gpuUuid === null ? '' : `, card ${row.gpuUuid.slice(4, 8)}`} |`,
   )
   const table = [
     'Measured by `bench run` itself, through HTTP with streaming; the records, with commands and commits, are in `results/reference/`. Random weights are of the real dimensions.',
