@@ -13,9 +13,8 @@
  * in shared memory), done (its results are written, its queries' room is free). A ring's stage is in phase (use / 2) & 1.
  * What lies in the cache from a row's length on may be anything: scores there are masked, values are overwritten by zeros.
  * Source: FlashAttention-3 (arXiv 2407.08608). */
-#include <cudaTypedefs.h>
-
 #include "attention_wgmma.cuh"
+#include "tensor_map.cuh"
 
 #ifdef KN_HOPPER
 
@@ -123,7 +122,7 @@ struct Place {
 
  private:
   __device__ __forceinline__ void await(const uint64_t (&filled)[kStages], int n) const {
-    barrier_wait(shared_address(&filled[(use + n) % kStages]), ((use + n) / kStages) & 1);
+    barrier_wait_opaque(shared_address(&filled[(use + n) % kStages]), ((use + n) / kStages) & 1);
   }
   __device__ __forceinline__ void leave(const uint64_t (&emptied)[kStages], int n) const {
     if (lane == 0) barrier_arrive(shared_address(&emptied[(use + n) % kStages]));
@@ -207,7 +206,7 @@ static __device__ __forceinline__ void consume(const WgmmaArguments &w, Shared<D
   int use = 0;
   for (int i = 0;; i++) {
     const int slot = i % kSlots;
-    barrier_wait(shared_address(&shared.queries_filled[slot]), (i / kSlots) & 1);
+    barrier_wait_opaque(shared_address(&shared.queries_filled[slot]), (i / kSlots) & 1);
     const Work &work = shared.work[slot];
     const int key_tiles = work.key_tiles;
     if (key_tiles == 0) return;
@@ -286,18 +285,19 @@ static __global__ void __launch_bounds__(kThreads, 1) attention_wgmma_kernel(con
       barrier_init(shared_address(&shared.queries_filled[i]), kQueryThreads);
       barrier_init(shared_address(&shared.done[i]), kConsumerThreads + kQueryThreads); /* everyone who read the work */
     }
-    barriers_ready();
+    barrier_init_fence();
+    publish_all_to_async();
   }
   __syncthreads();
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / kGroupThreads, 0);
   if (warpgroup == 0) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
+    fewer_registers<kProducerRegisters>();
     if (threadIdx.x < 32)
       produce_keys<D>(w, &map, shared, threadIdx.x);
     else
       produce_queries<D>(w, shared, threadIdx.x - 32);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
+    more_registers<kConsumerRegisters>();
     consume<D>(w, shared, warpgroup - 1, threadIdx.x % kGroupThreads);
   }
 #endif
@@ -305,21 +305,7 @@ static __global__ void __launch_bounds__(kThreads, 1) attention_wgmma_kernel(con
 
 /* ---- host ------------------------------------------------------------------------------------------------------------ */
 
-/* cuTensorMapEncodeTiled of the driver, or null. */
-static PFN_cuTensorMapEncodeTiled_v12000 tensor_map_encoder() {
-  void *function = nullptr;
-  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-#if CUDART_VERSION >= 12050
-  const cudaError_t code = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
-#else
-  const cudaError_t code = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
-#endif
-  cudaGetLastError();
-  return code == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function) : nullptr;
-}
-
 int32_t attention_wgmma_create(kn_device *device) {
-  device->tensorMapEncoder = reinterpret_cast<void *>(tensor_map_encoder());
   if (device->tensorMapEncoder == nullptr) return KN_OK;
   KN_CUDA(device, cudaMalloc(&device->attentionTickets, 2 * sizeof(int)));
   KN_CUDA(device, cudaMemsetAsync(device->attentionTickets, 0, 2 * sizeof(int), device->stream));
@@ -343,10 +329,8 @@ static int32_t map_cache(kn_device *device, const AttentionArguments &a, int hea
   const cuuint64_t key_bytes = static_cast<cuuint64_t>(head_dim) * sizeof(bf16);
   const cuuint64_t extents[4] = {static_cast<cuuint64_t>(head_dim), 1ull << a.block_shift, 2ull * a.kv_heads, static_cast<cuuint64_t>(blocks)};
   const cuuint64_t strides[3] = {key_bytes, key_bytes << a.block_shift, static_cast<cuuint64_t>(a.block_stride)};
-  const cuuint32_t box[4] = {kPlaneColumns, static_cast<cuuint32_t>(box_keys), 1, 1}, steps[4] = {1, 1, 1, 1};
-  const CUresult code = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(device->tensorMapEncoder)(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, pointer<void>(address), extents, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const cuuint32_t box[4] = {kPlaneColumns, static_cast<cuuint32_t>(box_keys), 1, 1};
+  const CUresult code = tensor_map_encode(device, &map, pointer<void>(address), 4, extents, strides, box);
   if (code == CUDA_SUCCESS) return KN_OK;
   return fail(device, KN_INTERNAL, "kn_attention: the driver refused a tensor map of %.0f blocks of %lld bytes (CUresult %d); option \"wgmma\":false does without",
               blocks, a.block_stride, static_cast<int>(code));

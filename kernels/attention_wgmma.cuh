@@ -72,7 +72,7 @@ static __device__ __forceinline__ void produce_keys(const WgmmaArguments &w, con
   int use = 0; /* tiles that went through the rings */
   const auto keys = [&](const Work &work, int n, int block) {
     const int at = use + n, stage = at % kStages;
-    barrier_wait(shared_address(&shared.keys_emptied[stage]), ((at / kStages) & 1) ^ 1);
+    barrier_wait_opaque(shared_address(&shared.keys_emptied[stage]), ((at / kStages) & 1) ^ 1);
     copy_tile<D>(w, map, work, 0, n, block, first_key, shared_address(shared.keys[stage]), shared_address(&shared.keys_filled[stage]), lane);
   };
   for (int i = 0, index = blockIdx.x;; i++) {
@@ -97,7 +97,7 @@ static __device__ __forceinline__ void produce_keys(const WgmmaArguments &w, con
       griddep_launch();
     }
     const int slot = i % kSlots;
-    barrier_wait(shared_address(&shared.done[slot]), ((i / kSlots) & 1) ^ 1);
+    barrier_wait_opaque(shared_address(&shared.done[slot]), ((i / kSlots) & 1) ^ 1);
     if (lane == 0) {
       shared.work[slot] = work;
       barrier_arrive(shared_address(&shared.asked[slot]));
@@ -109,7 +109,7 @@ static __device__ __forceinline__ void produce_keys(const WgmmaArguments &w, con
       const int next = n + 1 < work.key_tiles ? ask_block<D>(a, table, work.tile.length, n + 1, first_key) : 0;
       if (n + 1 < work.key_tiles) keys(work, n + 1, next);
       const int at = use + n, stage = at % kStages;
-      barrier_wait(shared_address(&shared.values_emptied[stage]), ((at / kStages) & 1) ^ 1);
+      barrier_wait_opaque(shared_address(&shared.values_emptied[stage]), ((at / kStages) & 1) ^ 1);
       copy_tile<D>(w, map, work, 1, n, block, first_key, shared_address(shared.values[stage]), shared_address(&shared.values_filled[stage]), lane);
       block = next;
     }
@@ -133,7 +133,7 @@ static __device__ __forceinline__ void produce_queries(const WgmmaArguments &w, 
   griddep_wait();
   for (int i = 0;; i++) {
     const int slot = i % kSlots;
-    barrier_wait(shared_address(&shared.asked[slot]), (i / kSlots) & 1);
+    barrier_wait_opaque(shared_address(&shared.asked[slot]), (i / kSlots) & 1);
     const Work &work = shared.work[slot];
     if (work.key_tiles == 0) {
       barrier_arrive(shared_address(&shared.queries_filled[slot]));

@@ -10,6 +10,7 @@
 #include "attention.cuh"
 #include "matmul.cuh"
 #include "options.cuh"
+#include "tensor_map.cuh"
 
 static std::mutex createErrorLock;
 static std::string createError;
@@ -179,6 +180,7 @@ static int32_t open_device(kn_device *device, const char *text) {
   KN_TRY(find_gpu(device));
   device->pdl = device->capability >= 90 && option("pdl", "true") == "true";
   KN_CUDA(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
+  tensor_map_open(device);
   if (device->capability == 90 && option("wgmma", "true") == "true") KN_TRY(attention_wgmma_create(device));
   return matmul_create(device, option("cublaslt", ""), option("matmul", ""), option("matmul_choices", ""));
 }

@@ -54,7 +54,7 @@ struct kn_device {
   std::vector<cudaGraphExec_t> graphs;
   std::set<const void *> largeShared; /* kernels that went through allow_large_shared */
   Matmul *matmul = nullptr;
-  void *tensorMapEncoder = nullptr; /* cuTensorMapEncodeTiled */
+  void *tensorMapEncoder = nullptr;   /* the driver's cuTensorMapEncodeTiled; null: none */
   int *attentionTickets = nullptr;  /* attention_wgmma.cu; null: that kernel is not for this device, or switched off */
 };
 

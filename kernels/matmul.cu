@@ -45,7 +45,6 @@ extern "C" int32_t kn_matmul(kn_device *device, kn_addr out, kn_addr in, kn_addr
 
 int32_t matmul_create(kn_device *device, const std::string &cublasltPath, const std::string &choice, const std::string &choicesPath) {
   device->matmul = new Matmul;
-  tensor_map_open(device);
   KN_TRY(parse_choice(device, choice));
   device->matmul->workspaceBytes = WORKSPACE_BYTES;
   KN_CUDA(device, cudaMalloc(&device->matmul->workspace, WORKSPACE_BYTES));

@@ -41,7 +41,6 @@ struct Matmul {
   std::map<MatmulKey, MatmulChoice> exact; /* by M: what runs */
   std::map<MatmulKey, int> siluTuned; /* by M bucket: the Hopper variant that beats product and activation apart, or -1 */
   std::map<std::tuple<const void *, int, int, int>, CUtensorMap> tensorMaps; /* address, rows, columns, rows of a box */
-  void *encodeTensorMap = nullptr;    /* the driver's cuTensorMapEncodeTiled; null: none */
   bool hopper = true;                 /* option "matmul": may the Hopper kernel be chosen */
   int forcedVariant = -1;             /* option "matmul": this variant of it wherever it can run, whatever is faster */
   cudaEvent_t start = nullptr, end = nullptr;
@@ -58,10 +57,6 @@ int32_t matmul_time(kn_device *device, double flops, const std::function<int32_t
 
 /* matmul_silu.cu: out [m, n / 2] = silu(in * gate^T) * (in * up^T), weight = [gate; up]; gateUp [m, n] is scratch. */
 int32_t matmul_silu(kn_device *device, kn_addr out, kn_addr gateUp, kn_addr in, kn_addr weight, int32_t m, int32_t n, int32_t k);
-
-/* tensor_map.cu */
-void tensor_map_open(kn_device *device);
-int32_t tensor_map(kn_device *device, const void *matrix, int rows, int columns, int boxRows, CUtensorMap *map);
 
 /* matmul_choices.cu */
 void matmul_choices_load(kn_device *device, const std::string &path);

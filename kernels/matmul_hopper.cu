@@ -15,8 +15,9 @@
  *
  * Tiles are walked down the rows first, in groups of 2,048 rows, so that what runs at one time shares weights and a piece of `in` that
  * stays in L2. Weights are asked for before the wait of a dependent launch (device.cuh), activations behind it. */
+#include "hopper.cuh"
 #include "matmul.cuh"
-#include "matmul_hopper.cuh"
+#include "tensor_map.cuh"
 
 static constexpr int ROWS = 128, SLICE = 64, SLICE_BYTES = SLICE * 2; /* a slice of a row: one span of the 128-byte swizzle */
 static constexpr int THREADS = 384;                                  /* the producer's four warps, then twice four that multiply */
@@ -56,7 +57,7 @@ struct TileWalk {
   }
 };
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef KN_HOPPER
 
 static constexpr int PRODUCER_REGISTERS = 40, PRODUCT_REGISTERS = 232; /* 128 * 40 + 256 * 232 = 384 * 168, what the launch gives */
 
@@ -210,7 +211,7 @@ static __device__ __forceinline__ void multiply(const HopperArguments &a, const 
   const int lane = threadIdx.x & 31, slices = (a.k + SLICE - 1) / SLICE;
   const int half = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x / 128), 0) - 1; /* the same in a warp, and known to be */
   const int rowInTile = 64 * half + 16 * (threadIdx.x / 32 % 4) + lane / 4, width = a.output == OUT_SILU ? WIDTH / 2 : WIDTH;
-  const uint64_t in = matrix_descriptor(ring + half * (T::IN_BYTES / 2)), weight = matrix_descriptor(ring + T::IN_BYTES);
+  const uint64_t in = operand_along_k(ring + half * (T::IN_BYTES / 2)), weight = operand_along_k(ring + T::IN_BYTES);
   const auto release = [&](int stage) {
     if (CLUSTER == 2) {
       if (lane < CLUSTER) barrier_arrive(empty + 8 * stage, lane);
@@ -228,19 +229,19 @@ static __device__ __forceinline__ void multiply(const HopperArguments &a, const 
     for (int slice = 0; slice < slices; slice++) {
       const uint32_t offset = at.stage * (T::STAGE_BYTES / 16);
       barrier_wait(full + 8 * at.stage, at.parity);
-      pin(sum);
-      product_fence();
+      settled(sum);
+      products_begin();
 #pragma unroll
       for (int step = 0; step < SLICE / 16; step++) product<WIDTH>(sum, in + offset + 2 * step, weight + offset + 2 * step, slice + step);
-      product_commit();
-      pin(sum);
-      product_wait<1>();
+      products_commit();
+      settled(sum);
+      products_wait<1>();
       if (slice > 0) release(before);
       before = at.stage;
       at.advance();
     }
-    product_wait<0>();
-    pin(sum);
+    products_wait<0>();
+    settled(sum);
     release(before);
     int row, column;
     walk.at(tile, row, column);
@@ -252,7 +253,7 @@ static __device__ __forceinline__ void multiply(const HopperArguments &a, const 
 
 template <int WIDTH, int CLUSTER>
 static __global__ void __launch_bounds__(THREADS, 1) hopper_kernel(const __grid_constant__ HopperArguments a) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef KN_HOPPER
   using T = Tile<WIDTH>;
   extern __shared__ __align__(ALIGNMENT) unsigned char shared[];
   const uint32_t ring = (static_cast<uint32_t>(__cvta_generic_to_shared(shared)) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
@@ -325,7 +326,7 @@ static int32_t launch_variant(kn_device *device, const MatmulProblem &p, int n, 
 }
 
 static bool suits(const kn_device *device, const MatmulProblem &p, int n) {
-  return device->capability == 90 && device->matmul->encodeTensorMap != nullptr && device->sharedBytesMax >= SHARED_MOST && p.k % 8 == 0 && n % 8 == 0;
+  return device->capability == 90 && device->tensorMapEncoder != nullptr && device->sharedBytesMax >= SHARED_MOST && p.k % 8 == 0 && n % 8 == 0;
 }
 
 int hopper_variants(kn_device *device, const MatmulProblem &p) { return suits(device, p, p.n) ? VARIANT_COUNT : 0; }
