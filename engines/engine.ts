@@ -22,6 +22,20 @@ export interface SamplingParams {
   minTokens: number
 }
 
+/** The argmax, nothing penalised. */
+export const GREEDY: Readonly<SamplingParams> = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  seedLow: 0,
+  seedHigh: 0,
+  minTokens: 0,
+}
+
 /** A validated request, as http/ hands it over. Stop strings are http/'s business: it aborts when one matches. */
 export interface GenerationRequest {
   /** Unique in this process: 'cmpl-..-0'. */

@@ -1,4 +1,4 @@
-import { type FinishReason, type GenerationRequest, SEQUENCE_STATUS, type Sequence } from './engine.js'
+import { type FinishReason, type GenerationRequest, GREEDY, SEQUENCE_STATUS, type Sequence } from './engine.js'
 
 /** Below this temperature the sampler takes the argmax (kernels.h). */
 const GREEDY_TEMPERATURE = 1e-6
@@ -10,18 +10,7 @@ const NO_REQUEST: GenerationRequest = {
   maxTokens: 0,
   ignoreEos: true,
   stopTokenIds: [],
-  sampling: {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    seedLow: 0,
-    seedHigh: 0,
-    minTokens: 0,
-  },
+  sampling: GREEDY,
   topLogprobs: -1,
   priority: 0,
   arrivalNs: 0,

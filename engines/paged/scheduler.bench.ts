@@ -1,6 +1,6 @@
 import { Bench } from 'tinybench'
 import { monotonicNs } from '../clock.js'
-import type { GenerationRequest, StepPlan } from '../engine.js'
+import { type GenerationRequest, GREEDY, type StepPlan } from '../engine.js'
 import { createStepPlan } from '../plan.js'
 import { PagedEngine } from './engine.js'
 import { maxChanges, type SchedulerOptions } from './scheduler.js'
@@ -129,20 +129,8 @@ class SteadyLoad {
 }
 
 function request(id: string, promptTokenIds: number[], maxTokens: number): GenerationRequest {
-  const sampling = {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    seedLow: 0,
-    seedHigh: 0,
-    minTokens: 0,
-  }
   const rest = { ignoreEos: true, stopTokenIds: [], topLogprobs: -1, priority: 0, arrivalNs: 0 }
-  return { id, clientId: id, promptTokenIds, maxTokens, sampling, ...rest }
+  return { id, clientId: id, promptTokenIds, maxTokens, sampling: GREEDY, ...rest }
 }
 
 await main()

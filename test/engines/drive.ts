@@ -1,4 +1,11 @@
-import type { Engine, FinishReason, GenerationRequest, Sequence, StepPlan } from '../../engines/engine.js'
+import {
+  type Engine,
+  type FinishReason,
+  type GenerationRequest,
+  GREEDY,
+  type Sequence,
+  type StepPlan,
+} from '../../engines/engine.js'
 import { PagedEngine } from '../../engines/paged/engine.js'
 import { maxChanges, type SchedulerOptions } from '../../engines/paged/scheduler.js'
 import { createStepPlan } from '../../engines/plan.js'
@@ -24,18 +31,7 @@ export function request(
     maxTokens,
     ignoreEos: true,
     stopTokenIds: [],
-    sampling: {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      repetitionPenalty: 1,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      seedLow: 0,
-      seedHigh: 0,
-      minTokens: 0,
-    },
+    sampling: GREEDY,
     topLogprobs: -1,
     priority: 0,
     arrivalNs: 0,

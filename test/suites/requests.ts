@@ -1,17 +1,4 @@
-import type { GenerationRequest, SamplingParams } from '../../engines/engine.js'
-
-const GREEDY: SamplingParams = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  seedLow: 0,
-  seedHigh: 0,
-  minTokens: 0,
-}
+import { type GenerationRequest, GREEDY, type SamplingParams } from '../../engines/engine.js'
 
 /** Sampling settings that between them use every parameter. */
 const SETTINGS: Partial<SamplingParams>[] = [
