@@ -143,7 +143,7 @@ program
   .command('report')
   .description('render report.html and report.md again from the stored raw records')
   .argument('<runs...>', 'folders of runs')
-  .option('--format <form>', 'html, markdown, junit, table or json', 'html')
+  .option('--format <form>', 'html, markdown, junit, table or json (default: html; with --details table)')
   .option('-o, --out <file>', 'where to write it (default: in the run’s folder)')
   .addOption(
     new Option('--report-data <what>', 'raw data inside the page').choices(['auto', 'summary', 'requests', 'tokens']),
@@ -151,7 +151,7 @@ program
   .option('--include-text', 'prompts and answers inside the page')
   .option(
     '--details',
-    'with table: where TTFT went, other tools’ figures, device means, the engine’s own time per step',
+    'as a table, with where TTFT went, other tools’ figures, device means, the engine’s own time per step',
   )
   .option('--ascii', 'plain borders and dashes')
   .action(async (runs: string[], options: Record<string, unknown>) => {

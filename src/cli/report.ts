@@ -24,7 +24,7 @@ export interface ReportOptions {
   /** Prompts and answers go into the page too. */
   includeText?: boolean
   ascii?: boolean
-  /** With 'table': the engine's own time per step too. */
+  /** With 'table', which it makes the default: the engine's own time per step too. */
   details?: boolean
   color?: boolean
 }
@@ -36,7 +36,9 @@ export interface ReportOptions {
  */
 export async function reportCommand(runs: string | readonly string[], options: ReportOptions = {}): Promise<void> {
   const directories = typeof runs === 'string' ? [runs] : runs
-  const format = oneOf('--format', options.format ?? 'html', FORMATS)
+  const format = oneOf('--format', options.format ?? (options.details ? 'table' : 'html'), FORMATS)
+  if (options.details && format !== 'table')
+    throw new Failure('usage', `--details goes with --format table, not ${format}`, 'leave one of them out')
   const data = oneOf('--report-data', options.reportData ?? 'auto', REPORT_DATA)
   if (options.out !== undefined && directories.length !== 1)
     throw new Failure('usage', '--out names one file, but several runs were given', 'leave it out, or give one run')

@@ -88,6 +88,15 @@ describe('bench report', () => {
     expect(existsSync(join(folder, 'report.html'))).toBe(false)
   })
 
+  test('takes --details as a table, and not with anything else', async () => {
+    await storeRun()
+    await reportCommand(folder, { details: true })
+    expect(printed).toMatch(/paged gives/)
+    expect(printed).toMatch(/per step/)
+    expect(existsSync(join(folder, 'report.html'))).toBe(false)
+    await expect(reportCommand(folder, { details: true, format: 'html' })).rejects.toMatchObject({ code: 'usage' })
+  })
+
   test('reports a killed run as far as it came, marked partial', async () => {
     await storeRun(false)
     await reportCommand(folder, { format: 'table' })
