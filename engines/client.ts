@@ -105,7 +105,7 @@ export class WorkerEngine implements EngineClient {
       queueMicrotask(() => this.#end(handle, 'error', why))
       return null
     }
-    if (this.#integrity === '') this.#integrity = null /* of what was before; a finding stays */
+    if (this.#integrity === '') this.#integrity = null /* that was of the time before */
     const { promptTokenIds, ...rest } = request
     this.#post({ kind: 'submit', handle, request: rest, prompt: Int32Array.from(promptTokenIds) })
     return null
@@ -145,8 +145,14 @@ export class WorkerEngine implements EngineClient {
 
   #receive(report: Report): void {
     if (report.kind === 'outputs') this.#deliver(report)
-    else if (report.kind === 'integrity') this.#integrity = report.finding
+    else if (report.kind === 'integrity') this.#checked(report.finding)
     else if (report.kind === 'dead') this.#die(report.detail)
+  }
+
+  /** The first finding stays. That all is sound says nothing of requests which came while it was being said. */
+  #checked(finding: string): void {
+    if (finding === '' && this.#pending.size > 0) return
+    this.#integrity ||= finding
   }
 
   /** One step's outputs, in the engine's order. */

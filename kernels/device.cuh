@@ -16,12 +16,14 @@
 #ifndef PAGEDBENCH_DEVICE_CUH
 #define PAGEDBENCH_DEVICE_CUH
 
+#include <cuda.h>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels.h"
@@ -55,6 +57,7 @@ struct kn_device {
   std::set<const void *> largeShared; /* kernels that went through allow_large_shared */
   Matmul *matmul = nullptr;
   void *tensorMapEncoder = nullptr;   /* the driver's cuTensorMapEncodeTiled; null: none */
+  std::map<std::tuple<const void *, int, int, int>, CUtensorMap> tensorMaps; /* address, rows, columns, rows of a box */
   int *attentionTickets = nullptr;  /* attention_wgmma.cu; null: that kernel is not for this device, or switched off */
 };
 

@@ -5,8 +5,6 @@
 #ifndef PAGEDBENCH_MATMUL_CUH
 #define PAGEDBENCH_MATMUL_CUH
 
-#include <cuda.h>
-
 #include <functional>
 #include <memory>
 #include <tuple>
@@ -40,7 +38,6 @@ struct Matmul {
   std::map<MatmulKey, MatmulChoice> tuned; /* by M bucket: the fastest where it was timed */
   std::map<MatmulKey, MatmulChoice> exact; /* by M: what runs */
   std::map<MatmulKey, int> siluTuned; /* by M bucket: the Hopper variant that beats product and activation apart, or -1 */
-  std::map<std::tuple<const void *, int, int, int>, CUtensorMap> tensorMaps; /* address, rows, columns, rows of a box */
   bool hopper = true;                 /* option "matmul": may the Hopper kernel be chosen */
   int forcedVariant = -1;             /* option "matmul": this variant of it wherever it can run, whatever is faster */
   cudaEvent_t start = nullptr, end = nullptr;

@@ -4,8 +4,6 @@
 
 #include <cudaTypedefs.h>
 
-#include "matmul.cuh"
-
 static constexpr int SWIZZLE_COLUMNS = 64; /* bf16 elements of a span of the 128-byte swizzle */
 static constexpr int DIMENSIONS_MOST = 5;
 static constexpr size_t MAPS_MOST = 4096; /* prompts of many lengths would otherwise gather maps without end */
@@ -33,7 +31,7 @@ CUresult tensor_map_encode(kn_device *device, CUtensorMap *map, const void *arra
 }
 
 int32_t tensor_map(kn_device *device, const void *matrix, int rows, int columns, int boxRows, CUtensorMap *map) {
-  auto &kept = device->matmul->tensorMaps;
+  auto &kept = device->tensorMaps;
   const std::tuple<const void *, int, int, int> key{matrix, rows, columns, boxRows};
   const auto known = kept.find(key);
   if (known != kept.end()) {

@@ -24,7 +24,7 @@ const program = new Command('bench')
 const run = program
   .command('run')
   .description(
-    'load every target with the same plan, compare them, write results/<id>/ with report.html; exit 0, 3 INVALID or failed, 5 NO-STEADY-STATE, 130 Ctrl-C',
+    'load every target with the same plan, compare them, write results/<id>/ with report.html; exit 0 VALID, 2 usage, 3 INVALID or failed, 5 NO-STEADY-STATE, 130 Ctrl-C',
   )
   .argument(
     '[scenario]',
@@ -92,10 +92,6 @@ run
   .option('--ascii', 'plain borders and dashes')
   .option('-q, --quiet', 'no progress')
 for (const option of engineOptions()) run.addOption(option)
-run.addHelpText(
-  'after',
-  '\nExit: 0 measured (VALID; UNVERIFIED and NO-STEADY-STATE say what is missing), 2 usage, 3 INVALID or failed, 130 Ctrl-C.',
-)
 run.action(async (scenario: string | undefined, options: Record<string, unknown>) => {
   const { runCommand } = await import('./cli/run.js')
   process.exitCode = await runCommand(scenario ?? null, { ...options, ...globalOptions() })

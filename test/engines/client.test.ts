@@ -201,6 +201,36 @@ describe('an engine in its worker thread', () => {
     await engine.close()
   })
 
+  it('takes no word of an idle moment for the work that came meanwhile, and keeps a finding', async () => {
+    const told = (finding: string) => `port.postMessage({ kind: 'integrity', finding: '${finding}' })`
+    const script = `const port = require('node:worker_threads').parentPort
+      port.on('message', (command) => {
+        if (command.kind === 'close') return process.exit()
+        ${told('')}
+        const ints = Int32Array.of(command.handle, 7, 2, -1, 0, 0)
+        setTimeout(() => {
+          port.postMessage({ kind: 'outputs', ints, logprobs: [] })
+          ${told('')}
+          if (command.handle === 1) ${told('a block is lost')}
+          ${told('')}
+        }, 50)
+      })`
+    const info = { maxModelLen: 256, kind: 'paged', kvBlocksTotal: 16, blockSize: 16 } as EngineInfo
+    const worker = new Worker(script, { eval: true })
+    const engine = new WorkerEngine(worker, info, new StatsBlock(), new Int32Array(new SharedArrayBuffer(4)))
+    const during: (string | null)[] = []
+    const say = () => during.push(engine.stats().integrity)
+    worker.on('message', ({ kind }) => kind === 'integrity' && say())
+    await generate(engine, makeRequest('r0', randomPrompt(4, 0), 1))
+    await expect.poll(() => during).toEqual([null, '', ''])
+    await generate(engine, makeRequest('r1', randomPrompt(4, 1), 1))
+    const found = 'a block is lost'
+    await expect.poll(() => during).toEqual([null, '', '', null, '', found, found])
+    await generate(engine, makeRequest('r2', randomPrompt(4, 2), 1))
+    await expect.poll(() => during.slice(7)).toEqual([found, found, found])
+    await engine.close()
+  })
+
   it('writes a step trace that accounts for every token', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'step-trace-'))
     const stepTrace = join(folder, 'steps.jsonl')

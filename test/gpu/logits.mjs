@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util'
 import { assembleEngine } from '../../dist/engines/assemble.js'
 import { decodeBuckets } from '../../dist/engines/decode-graphs.js'
 import { openDevice } from '../../dist/engines/device.js'
+import { GREEDY } from '../../dist/engines/engine.js'
 import { Executor } from '../../dist/engines/executor.js'
 import { PRESETS } from '../../dist/engines/model/presets.js'
 import { randomWeights } from '../../dist/engines/model/random-weights.js'
@@ -171,18 +172,7 @@ function run({ name, waves, options = {}, kvTokens = 96_000, record = 6, expect 
 
 /** Every other request samples at temperature 1, which leaves the logits as they are; the others are greedy. */
 function request(id, promptTokenIds, maxTokens, seed) {
-  const sampling = {
-    temperature: seed % 2,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    seedLow: seed,
-    seedHigh: 0,
-    minTokens: 0,
-  }
+  const sampling = { ...GREEDY, temperature: seed % 2, seedLow: seed }
   return {
     id,
     clientId: id,

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { assembleEngine } from '../../dist/engines/assemble.js'
 import { DecodeGraphs } from '../../dist/engines/decode-graphs.js'
 import { openDevice } from '../../dist/engines/device.js'
+import { GREEDY } from '../../dist/engines/engine.js'
 import { Executor } from '../../dist/engines/executor.js'
 import { decodeWeightBytes, kvBytesPerToken } from '../../dist/engines/model/llama.js'
 import { PRESETS } from '../../dist/engines/model/presets.js'
@@ -116,11 +117,9 @@ function outputTokens(batch) {
 }
 
 function submit(id, promptTokenIds, maxTokens) {
-  const penalties = { repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, minTokens: 0 }
-  const sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, ...penalties, seedLow: 0, seedHigh: 0 }
   const limits = { maxTokens, ignoreEos: true, stopTokenIds: [] }
   engine.loop.submit(ids++, {
-    ...{ id, clientId: id, promptTokenIds, sampling, topLogprobs: -1, priority: 0, arrivalNs: 0 },
+    ...{ id, clientId: id, promptTokenIds, sampling: GREEDY, topLogprobs: -1, priority: 0, arrivalNs: 0 },
     ...limits,
   })
 }
